@@ -1,0 +1,1 @@
+"""Semantic search and question answering over a podcast's reviews and episode summaries."""

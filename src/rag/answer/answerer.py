@@ -1,0 +1,69 @@
+"""The question's journey."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from rag.answer.extract import ExtractValues, candidates, choose, shown
+from rag.corpus.markers import DEFAULT_PATTERN
+from rag.ports import Encoder, Library, Retriever, TermStatistics
+from rag.records import Answer, AnswerSentence, Citation, Filters
+from rag.search.query import understand
+
+
+class Answerer:
+    """Answers from the corpus alone: every sentence it shows is one of the corpus, with where it stands."""
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        encoder: Encoder,
+        statistics: TermStatistics,
+        library: Library,
+        values: ExtractValues = ExtractValues(),
+        id_pattern: str = DEFAULT_PATTERN,
+    ) -> None:
+        self._retriever, self._encoder, self._statistics, self._library = retriever, encoder, statistics, library
+        self._values, self._id_pattern = values, id_pattern
+        self._episodes = library.episodes()
+
+    def ask(self, text: str, k: int = 10, filters: Filters = Filters()) -> Answer:
+        """An answer, or an abstention with the nearest passages. Raises QuestionError."""
+        began = time.perf_counter()
+        question = understand(text, self._episodes, filters)
+        unknown = [id for id in question.named if id not in self._episodes]
+        hits = self._retriever.retrieve(question, k)
+        retrieved = time.perf_counter()
+        sentences: tuple[AnswerSentence, ...] = ()
+        if unknown and len(unknown) == len(question.named):
+            reason: str | None = f"the corpus has no episode {', '.join(unknown)}"
+            hits = self._retriever.retrieve(replace(question, filters=filters), k)
+        else:
+            ranked = candidates(question, hits, self._encoder, self._statistics, self._values, self._id_pattern)
+            chosen, reason = choose(question, ranked, self._values)
+            sentences = tuple(shown(c, self._id_pattern) for c in chosen)
+        answered = time.perf_counter()
+        return Answer(
+            question=question,
+            sentences=sentences,
+            reason=reason,
+            hits=hits,
+            citations=self._citations(sentences),
+            index=self._library.info,
+            timings_ms={
+                "retrieve": round(1000 * (retrieved - began), 2),
+                "answer": round(1000 * (answered - retrieved), 2),
+                "total": round(1000 * (answered - began), 2),
+            },
+        )
+
+    def _citations(self, sentences: tuple[AnswerSentence, ...]) -> tuple[Citation, ...]:
+        out = []
+        for episode in dict.fromkeys(e for s in sentences for e in s.citations):
+            about = self._library.about(episode)
+            if about is None:
+                out.append(Citation(episode, episode, None, None))
+            else:
+                out.append(Citation(episode, about.title, about.id, about.url))
+        return tuple(out)

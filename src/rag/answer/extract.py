@@ -1,0 +1,160 @@
+"""Passages -> evidence sentences, without a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rag.corpus.markers import DEFAULT_PATTERN, plain
+from rag.ports import Encoder, TermStatistics
+from rag.records import AnswerSentence, Evidence, Passage, Question, Ranking, Sentence
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractValues:
+    """How evidence is chosen.
+
+    `passages` best hits are read; `sentences` at most are shown. A sentence scores `cosine_weight` times its cosine
+    with the question plus the rest times the share of the question's terms, weighted by rarity, that it covers. Below
+    `least_score` (`least_named` where the question names an episode, whose sentences alone are read) the best is no
+    evidence; the terms that it and its passage leave uncovered may weigh at most
+    1 - `least_coverage`. A further sentence must reach `keep` of the best one's score.
+    """
+
+    passages: int = 10
+    sentences: int = 3
+    cosine_weight: float = 0.6
+    least_score: float = 0.36
+    least_named: float = 0.2
+    least_coverage: float = 0.4
+    keep: float = 0.8
+    repeats: float = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A sentence that may be evidence. `score`, `coverage` in 0..1; `rank` is its passage's."""
+
+    passage: Passage
+    sentence: Sentence
+    rank: int
+    score: float
+    coverage: float
+    terms: frozenset[str]
+
+
+_AMOUNT = re.compile(
+    r"\bhow (?:much|many|long|often|fast|large|big|far|few|expensive|cheap)\b|\bwhat (?:percent|percentage|share|"
+    r"fraction|number|rate|cost|price|score|accuracy|size)\b|\b(?:percentage|learning rate|batch size)\b",
+    re.IGNORECASE,
+)
+_VALUE = re.compile(
+    r"\d|\b(?:half|twice|double[sd]?|triple[sd]?|tenfold|zero|one|two|three|four|five|six|ten|dozen|none)\b", re.I
+)
+_LEANS = re.compile(
+    r"(?:this|that|these|those|it|its|they|their|such|the same|there|here|he|she|both)\b", re.IGNORECASE
+)
+
+
+def candidates(
+    question: Question,
+    hits: Ranking,
+    encoder: Encoder,
+    statistics: TermStatistics,
+    values: ExtractValues,
+    id_pattern: str = DEFAULT_PATTERN,
+) -> list[Candidate]:
+    """Every sentence of the best passages, best first. A named episode's passages offer its own sentences alone."""
+    named = {term for id in question.named for term in statistics.terms(id)}
+    asked = [t for t in dict.fromkeys(statistics.terms(question.text)) if t not in named and t not in _ASKING]
+    weight = {term: statistics.idf(term) for term in asked}
+    total = sum(weight.values()) or 1.0
+    pool = [
+        (hit, sentence, plain(sentence.text, id_pattern))
+        for hit in hits[: values.passages]
+        for sentence in hit.passage.sentences
+        if not question.named or not set(question.named).isdisjoint(sentence.episodes)
+    ]
+    if not pool:
+        return []
+    vectors = encoder.encode([text for _, _, text in pool])
+    cosines = vectors @ encoder.encode([question.text])[0]
+    out = []
+    for (hit, sentence, text), cosine in zip(pool, cosines.tolist(), strict=True):
+        own = frozenset(statistics.terms(text))
+        around = own | frozenset(statistics.terms(f"{hit.passage.title} {hit.passage.heading} {hit.passage.text}"))
+        covered = sum(weight[t] for t in asked if t in own) / total
+        near = sum(weight[t] for t in asked if t in around) / total
+        score = values.cosine_weight * max(cosine, 0.0) + (1 - values.cosine_weight) * (0.7 * covered + 0.3 * near)
+        if _AMOUNT.search(question.text) and not _VALUE.search(text):
+            score *= 0.7
+        out.append(Candidate(hit.passage, sentence, hit.rank, score, near, own))
+    return sorted(out, key=lambda c: (-c.score, c.rank, c.sentence.start))
+
+
+# Index terms that ask and say nothing of what is asked.
+_ASKING = frozenset(
+    """
+    episod paper review podcast show say said tell explain describ us corpus much mani long often until
+    """.split()  # noqa: SIM905
+)
+
+
+def choose(
+    question: Question, ranked: Sequence[Candidate], values: ExtractValues
+) -> tuple[list[Candidate], str | None]:
+    """The sentences to show, in reading order, or none and the reason."""
+    if not ranked:
+        return [], "nothing in the corpus matches the question"
+    best = ranked[0]
+    if best.score < (values.least_named if question.named else values.least_score):
+        return [], "no sentence of the corpus is close enough to the question"
+    if best.coverage < values.least_coverage and not question.named:
+        return [], "the corpus does not cover what the question asks about"
+    if _AMOUNT.search(question.text) and not _VALUE.search(best.sentence.text):
+        return [], "the corpus gives no such figure"
+    # Each episode that the question names has its say; where it names one or none, the best sentence does.
+    speakers = [next((c for c in ranked if e in c.sentence.episodes), best) for e in question.named] or [best]
+    chosen = list(dict.fromkeys(speakers[: values.sentences]))
+    for candidate in ranked:
+        if len(chosen) == values.sentences or candidate.score < values.keep * best.score:
+            break
+        alone = leans(candidate.sentence)  # it would be shown without the sentence that it leans on
+        if not alone and all(_overlap(candidate, other) < values.repeats for other in chosen):
+            chosen.append(candidate)
+    return _readable(chosen), None
+
+
+def _overlap(a: Candidate, b: Candidate) -> float:
+    small = min(len(a.terms), len(b.terms))
+    return len(a.terms & b.terms) / small if small else 1.0
+
+
+def _readable(chosen: list[Candidate]) -> list[Candidate]:
+    """Best document first, its sentences as they stand in it."""
+    order = list(dict.fromkeys(c.passage.document for c in chosen))
+    return sorted(chosen, key=lambda c: (order.index(c.passage.document), c.sentence.start))
+
+
+def leans(sentence: Sentence) -> bool:
+    """Whether a sentence needs the one before it ("This recasts …")."""
+    return _LEANS.match(sentence.text) is not None
+
+
+def shown(candidate: Candidate, id_pattern: str = DEFAULT_PATTERN) -> AnswerSentence:
+    """A candidate as an answer's sentence: its own words, on its own quote."""
+    sentence, passage = candidate.sentence, candidate.passage
+    evidence = Evidence(
+        document=passage.document,
+        title=passage.title,
+        heading=passage.heading,
+        start=sentence.start,
+        end=sentence.end,
+        quote=sentence.text,
+        episodes=sentence.episodes,
+        attribution=sentence.attribution,
+        support=1.0,
+    )
+    text = plain(sentence.text, id_pattern)
+    return AnswerSentence(text[:1].upper() + text[1:], (evidence,))

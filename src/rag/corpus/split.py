@@ -1,0 +1,74 @@
+"""Document -> passages."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import groupby
+
+from rag.corpus.markers import DEFAULT_PATTERN, plain, sentences
+from rag.records import Document, Passage, Sentence
+
+
+@dataclass(frozen=True, slots=True)
+class SplitValues:
+    """How long passages are, in characters.
+
+    A passage takes whole sentences up to `max_chars` (a longer sentence is a passage of its own), never crosses a
+    heading, and goes on into the next paragraph only while it is shorter than `min_chars`.
+    """
+
+    max_chars: int = 600
+    min_chars: int = 200
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_chars <= self.max_chars:
+            raise ValueError(f"0 <= min_chars <= max_chars, not {self.min_chars} and {self.max_chars}")
+
+
+def split(document: Document, values: SplitValues, id_pattern: str = DEFAULT_PATTERN) -> list[Passage]:
+    """Passages in reading order; every sentence stands in exactly one, and ids sort as they read."""
+    starts = [paragraph.start for paragraph in document.paragraphs]
+
+    def paragraph(sentence: Sentence) -> int:
+        return bisect_right(starts, sentence.start) - 1
+
+    def heading(sentence: Sentence) -> str:
+        return document.paragraphs[paragraph(sentence)].heading
+
+    out: list[Passage] = []
+    for title, section in groupby(sentences(document, id_pattern), key=heading):
+        held: list[Sentence] = []
+        for sentence in section:
+            if held:
+                full = sentence.end - held[0].start > values.max_chars
+                turned = paragraph(sentence) != paragraph(held[-1])
+                if full or (turned and held[-1].end - held[0].start >= values.min_chars):
+                    out.append(_passage(document, title, held))
+                    held = []
+            held.append(sentence)
+        out.append(_passage(document, title, held))
+    return out
+
+
+def _passage(document: Document, heading: str, held: list[Sentence]) -> Passage:
+    start, end = held[0].start, held[-1].end
+    return Passage(
+        id=f"{document.id}:{start:07d}",
+        document=document.id,
+        text=document.text[start:end],
+        start=start,
+        end=end,
+        episodes=tuple(dict.fromkeys(e for s in held for e in s.episodes)),
+        kind=document.kind,
+        title=document.title,
+        heading=heading,
+        topics=document.topics,
+        date=document.date,
+        sentences=tuple(held),
+    )
+
+
+def index_text(passage: Passage, id_pattern: str = DEFAULT_PATTERN) -> str:
+    """What is embedded and searched: the passage's plain text with its title and heading in front."""
+    return "\n".join(part for part in (passage.title, passage.heading, plain(passage.text, id_pattern)) if part)

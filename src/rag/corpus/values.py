@@ -1,0 +1,113 @@
+"""One value of front matter or a row -> its one form; ValueError, as "FOUND; MEND", where it has none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from math import isfinite
+from urllib.parse import urlsplit
+
+MAX_DEPTH = 8
+
+
+def canonical(number: str | int, id_pattern: str) -> str | None:
+    r"""The ID of episode `number`: the pattern's literal beginning and the fewest digits that match it.
+
+    >>> canonical(26, r"E\d{3,}"), canonical("026", r"E\d{3,}"), canonical(26, r"ep-\d+"), canonical(26, "[AB]x")
+    ('E026', 'E026', 'ep-26', None)
+    """
+    start = re.match(r"(?:[^\\\[\](){}?*+.|^$]|\\[^\w\s])*(?![?*+{])", id_pattern)
+    prefix = re.sub(r"\\(.)", r"\1", start.group() if start else "")
+    names = (f"{prefix}{int(number):0{width}d}" for width in range(1, 9))
+    return next((name for name in names if re.fullmatch(id_pattern, name)), None)
+
+
+def json_safe(value: object, depth: int = 0) -> object:
+    """Dates as ISO strings, lists and maps of such; ValueError for what JSON cannot hold."""
+    if depth > MAX_DEPTH:
+        raise ValueError("nested too deeply; flatten it")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, str):
+        return sound(value, "a value")
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and isfinite(value)):
+        return value
+    if isinstance(value, list | tuple):
+        return [json_safe(item, depth + 1) for item in value]
+    if isinstance(value, Mapping):
+        return {str(name): json_safe(item, depth + 1) for name, item in value.items()}
+    raise ValueError(f"{value!r:.40} is not a string, number, boolean, date, list or map; write it as a string")
+
+
+def sound(text: str, what: str) -> str:
+    """The text, if it can be written as UTF-8 and is no binary."""
+    if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
+        raise ValueError(f"{what} has a NUL or half a surrogate pair; remove it")
+    return text
+
+
+def word(fields: Mapping[str, object], key: str) -> str | None:
+    """Words on one line, None where there are none."""
+    value = fields.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"{value!r:.60} is no text; write it in quotes")
+    return " ".join(sound(str(value), "it").split()) or None
+
+
+def document_id(name: str) -> str:
+    """A document's ID: what a terminal, an address and a log can show."""
+    sound(name, "it")
+    if len(name) > 300 or not name.isprintable() or name != name.strip():
+        raise ValueError(f"{name!r:.60} is no id; use up to 300 printable characters")
+    return name
+
+
+def episode_id(value: str | None, id_pattern: str) -> str | None:
+    """An episode's ID, or its number made one."""
+    if value is None or re.fullmatch(id_pattern, value):
+        return value
+    if value.isdecimal() and len(value) < 9 and (name := canonical(value, id_pattern)):
+        return name
+    raise ValueError(f"{value!r:.60} does not match the ID pattern {id_pattern}; write an episode's ID")
+
+
+def topic_names(value: object) -> tuple[str, ...]:
+    """Topics of a list or a comma-separated string, each once.
+
+    >>> topic_names("RL, agents, RL"), topic_names(["a", 3])
+    (('RL', 'agents'), ('a', '3'))
+    """
+    items = value.split(",") if isinstance(value, str) else [] if value is None else value
+    if not isinstance(items, list | tuple):
+        raise ValueError(f"{value!r:.60} is no list; write [one, two]")
+    names = [word({"": item}, "") for item in items]
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def iso_date(value: object) -> str | None:
+    """A date as YYYY-MM-DD; of a moment, the day as written.
+
+    >>> iso_date("2026-5-1"), iso_date("2026-05-01T23:00:00-07:00"), iso_date("")
+    ('2026-05-01', '2026-05-01', None)
+    """
+    text = value.isoformat() if isinstance(value, date) else str(value).strip()
+    if value is None or not text:
+        return None
+    if short := re.fullmatch(r"(\d{4})-(\d{1,2})-(\d{1,2})", text):
+        text = "{}-{:0>2}-{:0>2}".format(*short.groups())
+    try:  # a number is no date: YAML reads 2026 as one, and ISO 8601 would take 20260501
+        if isinstance(value, str | date):
+            return datetime.fromisoformat(text).date().isoformat()
+    except ValueError:
+        pass
+    raise ValueError(f"{value!r:.60} is no date; write it as 2026-05-31")
+
+
+def web_address(value: str | None) -> str | None:
+    """An http(s) or relative address: others could run as scripts where an answer shows them as links."""
+    if value is not None and (urlsplit(value).scheme not in {"", "http", "https"} or " " in value):
+        raise ValueError(f"{value!r:.60} is no web address; begin it with https://")
+    return value

@@ -1,0 +1,177 @@
+"""The document's journey: load, split, encode, write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rag.corpus.markers import DEFAULT_PATTERN, plain
+from rag.corpus.split import SplitValues, index_text, split
+from rag.errors import CorpusError, IndexUnusable
+from rag.index.dense import FILE as DENSE
+from rag.index.dense import write_vectors
+from rag.index.encode import EncoderCard, OnnxEncoder, Progress, RememberedEncoder, silent, text_key
+from rag.index.export import EncoderChoice, export, source_of
+from rag.index.library import write_library
+from rag.index.sparse import FOLDER as SPARSE
+from rag.index.sparse import write_terms
+from rag.index.store import IndexFolder, Manifest
+from rag.records import Document, Passage
+
+ENCODER, KEYS, VECTORS = "encoder", "keys.npy", "vectors.npy"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What a build did. `reused` and `encoded` count passages; `changed` is False where all was up to date."""
+
+    generation: str
+    documents: int
+    passages: int
+    reused: int
+    encoded: int
+    changed: bool
+    seconds: float
+
+
+def build(
+    documents: Iterable[Document],
+    folder: IndexFolder,
+    *,
+    encoder: EncoderChoice = EncoderChoice(),
+    values: SplitValues = SplitValues(),
+    id_pattern: str = DEFAULT_PATTERN,
+    sentence_vectors: bool = True,
+    rebuild: bool = False,
+    donors: Iterable[IndexFolder] = (),
+    progress: Progress = silent,
+    say: Callable[[str], None] = lambda _: None,
+) -> BuildReport:
+    """Build a new generation and let it serve.
+
+    `sentence_vectors` keeps a vector of each sentence too, for choosing evidence. `donors` are other index folders
+    whose encoder may be copied. Raises IndexBusy, CorpusError, and SettingsError; the old generation then serves on.
+    """
+    began = time.perf_counter()
+    with folder.writing() as building:
+        held = sorted(documents, key=lambda d: d.id)
+        passages = sorted((p for d in held for p in split(d, values, id_pattern)), key=lambda p: p.id)
+        if not passages:
+            raise CorpusError("corpus", 1, "no document has a sentence", "give it documents with text")
+        corpus_digest = _digest(held)
+        old = None if rebuild else _serving(folder)
+        card = _encoder(encoder, building / ENCODER, [*([folder] if not rebuild else []), *donors], say)
+        manifest = Manifest(
+            generation=f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{corpus_digest[:8]}-{os.urandom(2).hex()}",
+            corpus_digest=corpus_digest,
+            encoder=card,
+            max_chars=values.max_chars,
+            min_chars=values.min_chars,
+            id_pattern=id_pattern,
+            sentence_vectors=sentence_vectors,
+            documents=len(held),
+            passages=len(passages),
+            sentences=sum(len(p.sentences) for p in passages),
+        )
+        if old is not None and _same(old[1], manifest):
+            return BuildReport(
+                old[1].generation, len(held), len(passages), len(passages), 0, False, time.perf_counter() - began
+            )
+        model = OnnxEncoder(building / ENCODER)
+        known = RememberedEncoder(model, *_remembered(old, card))
+        texts = [index_text(p, id_pattern) for p in passages]
+        reused = int((known.known(texts) >= 0).sum())
+        vectors = _vectors(known, model, passages, texts, sentence_vectors, id_pattern, building, progress)
+        write_vectors(vectors, building / DENSE)
+        write_terms(texts, building / SPARSE)
+        write_library(held, passages, building)
+        folder.publish(building, manifest)
+        return BuildReport(
+            manifest.generation,
+            len(held),
+            len(passages),
+            reused,
+            len(passages) - reused,
+            True,
+            time.perf_counter() - began,
+        )
+
+
+def _same(old: Manifest, new: Manifest) -> bool:
+    def what(m: Manifest) -> dict[str, object]:
+        return {k: v for k, v in asdict(m).items() if k not in ("generation", "files")}
+
+    return what(old) == what(new)
+
+
+def _serving(folder: IndexFolder) -> tuple[Path, Manifest] | None:
+    try:
+        return folder.checked()
+    except IndexUnusable:  # damaged, of another format or not there: build all of it anew
+        return None
+
+
+def _digest(documents: list[Document]) -> str:
+    digest = hashlib.sha256()
+    for document in documents:
+        digest.update(json.dumps(asdict(document), sort_keys=True, ensure_ascii=True).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _encoder(choice: EncoderChoice, target: Path, donors: list[IndexFolder], say: Callable[[str], None]) -> EncoderCard:
+    source = source_of(choice)
+    for donor in donors:
+        serving = _serving(donor)
+        if serving and (serving[1].encoder.source, serving[1].encoder.precision) == (source, choice.precision):
+            shutil.copytree(serving[0] / ENCODER, target, copy_function=_link)
+            return serving[1].encoder
+    say(f"exporting {choice.model} to ONNX ({choice.precision}), once")
+    return export(choice, source, target)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _remembered(old: tuple[Path, Manifest] | None, card: EncoderCard) -> tuple[np.ndarray, np.ndarray]:
+    if old is None or old[1].encoder.digest != card.digest:
+        return np.empty(0, dtype=np.uint64), np.empty((0, card.dimension), dtype=np.float32)
+    return np.load(old[0] / KEYS), np.load(old[0] / VECTORS, mmap_mode="r")
+
+
+def _vectors(
+    known: RememberedEncoder,
+    model: OnnxEncoder,
+    passages: list[Passage],
+    texts: list[str],
+    sentence_vectors: bool,
+    id_pattern: str,
+    building: Path,
+    progress: Progress,
+) -> np.ndarray:
+    """Vectors of the passages, in order; every text's vector is kept beside its key for the next build."""
+    wanted = list(texts)
+    if sentence_vectors:
+        wanted += [plain(s.text, id_pattern) for p in passages for s in p.sentences]
+    unique = list(dict.fromkeys(wanted))
+    rows = known.known(unique)
+    new = [text for text, row in zip(unique, rows, strict=True) if row < 0]
+    fresh = dict(zip(new, model.encode(new, progress), strict=True))
+    old = iter(known.encode([text for text, row in zip(unique, rows, strict=True) if row >= 0]))
+    vector_of = {text: fresh[text] if text in fresh else next(old) for text in unique}
+    keys = np.array([text_key(text) for text in unique], dtype=np.uint64)
+    order = np.argsort(keys)
+    np.save(building / KEYS, keys[order])
+    np.save(building / VECTORS, np.stack([vector_of[text] for text in unique])[order])
+    return np.stack([vector_of[text] for text in texts])

@@ -1,0 +1,143 @@
+"""Text -> unit vectors, by the encoder that the index carries."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rag.errors import IndexUnusable
+
+if TYPE_CHECKING:
+    from rag.ports import Encoder, Vectors
+
+MODEL, TOKENIZER, CARD = "model.onnx", "tokenizer.json", "encoder.json"
+
+Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
+"""(items, total, what) -> the same items, showing how far it is."""
+
+
+def silent(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:  # noqa: ARG001
+    """A Progress that shows nothing."""
+    return items
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderCard:
+    """What an encoder is: `source` names the weights it was exported from, `digest` the files that run."""
+
+    name: str
+    source: str
+    precision: str
+    dimension: int
+    max_tokens: int
+    digest: str = ""
+
+    @classmethod
+    def read(cls, folder: Path) -> EncoderCard:
+        """Raises IndexUnusable where the folder holds no encoder."""
+        try:
+            return cls(**json.loads((folder / CARD).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise IndexUnusable(f"{folder} holds no encoder ({error}); build it again with `rag index`") from error
+
+    def write(self, folder: Path) -> None:
+        """Write the card beside the model."""
+        (folder / CARD).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+
+class OnnxEncoder:
+    """The exported encoder: pooling and normalisation are inside the graph, so no torch is needed.
+
+    One text a call and one thread a call: dynamic quantisation takes its scale from the whole batch, so this is what
+    makes a text's vector depend on the text alone. Many texts run as many calls at once as there are cores.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        self.card = EncoderCard.read(folder)
+        self.name, self.dimension = self.card.name, self.card.dimension
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(folder / MODEL), options, providers=["CPUExecutionProvider"]
+            )
+            self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        except Exception as error:  # both libraries raise bare Exception subclasses of their own
+            raise IndexUnusable(f"{folder} does not load ({error}); build it again with `rag index`") from error
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(self.card.max_tokens)
+        self._inputs = [item.name for item in self._session.get_inputs()]
+
+    def encode(self, texts: Sequence[str], progress: Progress = silent) -> Vectors:
+        """Shape (len(texts), dimension), float32, rows of length 1."""
+        out = np.empty((len(texts), self.dimension), dtype=np.float32)
+        if len(texts) == 1:
+            out[0] = self._one(texts[0])
+        elif texts:
+            longest_first = sorted(range(len(texts)), key=lambda at: -len(texts[at]))
+            with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None) as pool:
+                done = pool.map(self._one, (texts[at] for at in longest_first))
+                for at, vector in zip(longest_first, progress(done, len(texts), "encoding"), strict=True):
+                    out[at] = vector
+        return out
+
+    def _one(self, text: str) -> Vectors:
+        tokens = self._tokenizer.encode(text)
+        values = {"input_ids": tokens.ids, "attention_mask": tokens.attention_mask, "token_type_ids": tokens.type_ids}
+        feed = {name: np.array([values[name]], dtype=np.int64) for name in self._inputs}
+        vector: Vectors = self._session.run(None, feed)[0][0]
+        return vector
+
+
+class RememberedEncoder:
+    """An encoder that knows the vectors of some texts; the others it encodes.
+
+    `keys` are sorted `text_key`s and `vectors[i]` belongs to `keys[i]`. A vector depends on its text alone, so
+    remembering changes how long an answer takes and nothing else.
+    """
+
+    def __init__(self, inner: Encoder, keys: np.ndarray, vectors: Vectors) -> None:
+        self.inner, self.name, self.dimension = inner, inner.name, inner.dimension
+        self._keys, self._vectors = keys, vectors
+        self._last: tuple[str, Vectors] | None = None
+
+    def known(self, texts: Sequence[str]) -> np.ndarray:
+        """The row of each text in `vectors`, or -1; shape (len(texts),)."""
+        if not len(self._keys):
+            return np.full(len(texts), -1)
+        wanted = np.array([text_key(text) for text in texts], dtype=np.uint64)
+        rows = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
+        return np.where(self._keys[rows] == wanted, rows, -1)
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Shape (len(texts), dimension), float32, rows of length 1."""
+        # A question is encoded by whoever needs it: the dense retriever first, the answerer right after.
+        last = self._last
+        if last is not None and len(texts) == 1 and texts[0] == last[0]:
+            return last[1]
+        rows = self.known(texts)
+        out = np.empty((len(texts), self.dimension), dtype=np.float32)
+        out[rows >= 0] = self._vectors[rows[rows >= 0]]
+        new = np.flatnonzero(rows < 0).tolist()
+        if new:
+            out[new] = self.inner.encode([texts[at] for at in new])
+        if len(texts) == 1:
+            self._last = (texts[0], out)
+        return out
+
+
+def text_key(text: str) -> int:
+    """A 64-bit key of a text; a million texts collide with a chance of 3 in 10^8."""
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")

@@ -1,0 +1,146 @@
+"""Terms in BM25; the sparse Retrievers, and what they know of terms."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rag.errors import IndexUnusable
+from rag.index.dense import ranking
+from rag.index.terms import terms
+from rag.records import Question, Ranking
+
+if TYPE_CHECKING:
+    from rag.index.library import IndexLibrary
+
+FOLDER = "bm25"
+
+
+def _schema() -> Any:
+    import tantivy
+
+    builder = tantivy.SchemaBuilder()
+    builder.add_text_field("terms", tokenizer_name="whitespace", index_option="freq")  # our terms, already cut
+    builder.add_text_field("row", tokenizer_name="raw", index_option="basic")  # to be filtered by
+    builder.add_unsigned_field("number", fast=True)  # to be read back
+    return builder.build()
+
+
+def write_terms(texts: Iterable[str], folder: Path) -> None:
+    """Write a tantivy index whose document i holds the terms of text i."""
+    import tantivy
+
+    folder.mkdir(parents=True)
+    index = tantivy.Index(_schema(), path=str(folder))
+    writer = index.writer(heap_size=128_000_000, num_threads=1)  # one thread keeps documents in row order
+    for row, text in enumerate(texts):
+        document = tantivy.Document()
+        document.add_text("terms", " ".join(terms(text)))
+        document.add_text("row", str(row))
+        document.add_unsigned("number", row)
+        writer.add_document(document)
+    writer.commit()
+    writer.wait_merging_threads()
+
+
+class TantivyRetriever:
+    """Passages by BM25 (Robertson & Zaragoza 2009; k1 1.2, b 0.75, Lucene's idf and one-byte lengths)."""
+
+    name = "bm25"
+
+    def __init__(self, folder: Path, library: IndexLibrary) -> None:
+        import tantivy
+
+        self._tantivy, self._library = tantivy, library
+        try:
+            self._index = tantivy.Index.open(str(folder))
+            self._searcher = self._index.searcher()
+        except Exception as error:  # tantivy raises ValueError, OSError and its own
+            raise IndexUnusable(f"{folder} does not load ({error}); build it again with `rag index`") from error
+        if self._searcher.num_docs != len(library):
+            raise IndexUnusable(
+                f"{folder} holds {self._searcher.num_docs} passages, wanted {len(library)}; build it with `rag index`"
+            )
+
+    def retrieve(self, question: Question, k: int) -> Ranking:
+        """Scores are BM25's, above 0; passages that share no term with the question are not found."""
+        tantivy, schema = self._tantivy, self._index.schema
+        rows = self._library.select(question.filters)
+        wanted = Counter(terms(question.text))
+        if not wanted or k < 1 or (rows is not None and not len(rows)):
+            return ()
+        clauses = [
+            (tantivy.Occur.Should, tantivy.Query.boost_query(query, float(count)) if count > 1 else query)
+            for term, count in wanted.items()
+            for query in [tantivy.Query.term_query(schema, "terms", term, index_option="freq")]
+        ]
+        query = tantivy.Query.boolean_query(clauses)
+        if rows is not None:
+            allowed = tantivy.Query.term_set_query(schema, "row", [str(row) for row in rows])
+            query = tantivy.Query.boolean_query(
+                [(tantivy.Occur.Must, query), (tantivy.Occur.Must, tantivy.Query.const_score_query(allowed, 0.0))]
+            )
+        hits = self._searcher.search(query, limit=k, count=False).hits
+        numbers = self._searcher.fast_field_values("number", [address for _, address in hits])
+        return ranking(self._library, zip(numbers, (score for score, _ in hits), strict=True), self.name)
+
+    def terms(self, text: str) -> list[str]:
+        """Index terms of a text."""
+        return terms(text)
+
+    def idf(self, term: str) -> float:
+        """Lucene's idf over passages."""
+        return lucene_idf(self._searcher.doc_freq("terms", term), self._searcher.num_docs)
+
+
+def lucene_idf(holding: int, of: int) -> float:
+    """ln(1 + (N - n + 0.5) / (n + 0.5)).
+
+    >>> round(lucene_idf(1, 100), 3), round(lucene_idf(100, 100), 3)
+    (4.21, 0.005)
+    """
+    return math.log(1 + (of - holding + 0.5) / (holding + 0.5))
+
+
+class RankBM25Retriever:
+    """Passages by rank-bm25's BM25Okapi: reads every passage at the start and scores each one at every question."""
+
+    name = "rank-bm25"
+
+    def __init__(self, texts: Iterable[str], library: IndexLibrary) -> None:
+        from rank_bm25 import BM25Okapi
+
+        cut = [terms(text) for text in texts]
+        self._library = library
+        self._holding = Counter(term for document in cut for term in set(document))
+        # BM25Okapi divides by the number of terms; a corpus without any has nothing to find.
+        self._bm25 = BM25Okapi(cut, k1=1.2, b=0.75) if any(cut) else None
+
+    def retrieve(self, question: Question, k: int) -> Ranking:
+        """Scores are BM25Okapi's; only passages that share a term with the question are found."""
+        wanted = terms(question.text)
+        if self._bm25 is None or not wanted or k < 1:
+            return ()
+        scores = self._bm25.get_scores(wanted)
+        shared = np.fromiter((any(t in seen for t in wanted) for seen in self._bm25.doc_freqs), bool, len(scores))
+        rows = self._library.select(question.filters)
+        if rows is not None:
+            allowed = np.zeros(len(scores), dtype=bool)
+            allowed[rows] = True
+            shared &= allowed
+        found = np.flatnonzero(shared)
+        best = found[np.lexsort((found, -scores[found]))][:k]
+        return ranking(self._library, zip(best.tolist(), scores[best].tolist(), strict=True), self.name)
+
+    def terms(self, text: str) -> list[str]:
+        """Index terms of a text."""
+        return terms(text)
+
+    def idf(self, term: str) -> float:
+        """Lucene's idf over passages."""
+        return lucene_idf(self._holding[term], len(self._library))

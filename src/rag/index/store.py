@@ -1,0 +1,171 @@
+"""The index folder: generations and a manifest; whole or not at all.
+
+index/
+  CURRENT                  the name of the generation that serves; swapped by rename
+  generations/NAME/        manifest.json, and the files it lists with their SHA-256
+  .building-*/             a build under way, or one that was killed; the next build sweeps it out
+  .lock                    held by the build that is writing
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from rag.errors import IndexBusy, IndexUnusable
+from rag.index.encode import EncoderCard
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a generation was built from and with; `files` maps each relative path to its SHA-256."""
+
+    generation: str
+    corpus_digest: str
+    encoder: EncoderCard
+    max_chars: int
+    min_chars: int
+    id_pattern: str
+    sentence_vectors: bool
+    documents: int
+    passages: int
+    sentences: int
+    format: int = FORMAT
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Raises IndexUnusable where it is unreadable or of another format."""
+        path = folder / MANIFEST
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if values["format"] != FORMAT:
+                raise IndexUnusable(
+                    f"{folder} has format {values['format']}, this version reads {FORMAT}; build it with `rag index`"
+                )
+            return cls(**values | {"encoder": EncoderCard(**values["encoder"])})
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise IndexUnusable(f"{path} cannot be read ({error!r}); build the index again with `rag index`") from error
+
+
+class IndexFolder:
+    """Where generations live."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def writing(self) -> Iterator[Path]:
+        """A fresh folder to build in, while no one else may; swept out again unless `publish` took it.
+
+        Raises IndexBusy at once where another build holds the lock. The lock goes with its process, however that ends.
+        """
+        from filelock import FileLock, Timeout
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise IndexBusy(f"another build is writing {self.path}; wait until it ends, then run it again") from error
+        try:
+            for left in self.path.glob(".building-*"):
+                shutil.rmtree(left, ignore_errors=True)
+            building = Path(tempfile.mkdtemp(prefix=".building-", dir=self.path))
+            try:
+                yield building
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
+        finally:
+            lock.release()
+
+    def publish(self, building: Path, manifest: Manifest) -> Path:
+        """Make a finished build the one that serves. A reader sees the old generation or this one."""
+        manifest_of = asdict(manifest) | {"files": _digests(building)}
+        (building / MANIFEST).write_text(json.dumps(manifest_of, indent=1) + "\n", encoding="utf-8")
+        for path in building.rglob("*"):
+            _sync(path)
+        generations = self.path / "generations"
+        generations.mkdir(exist_ok=True)
+        target = generations / manifest.generation
+        building.chmod(0o755)
+        building.rename(target)
+        _sync(generations)
+        before = self._current_name()
+        temporary = self.path / ".CURRENT"
+        temporary.write_text(manifest.generation + "\n", encoding="utf-8")
+        _sync(temporary)
+        temporary.replace(self.path / "CURRENT")
+        _sync(self.path)
+        for old in generations.iterdir():  # the one before stays, for whoever is opening it right now
+            if old.name not in (manifest.generation, before):
+                shutil.rmtree(old, ignore_errors=True)
+        return target
+
+    def current(self) -> tuple[Path, Manifest]:
+        """The generation that serves. Raises IndexUnusable where there is none."""
+        name = self._current_name()
+        if name is None:
+            raise IndexUnusable(f"{self.path} holds no index; build it with `rag index`")
+        folder = self.path / "generations" / name
+        return folder, Manifest.read(folder)
+
+    def checked(self) -> tuple[Path, Manifest]:
+        """The generation that serves, every file as its manifest has it. Raises IndexUnusable."""
+        folder, manifest = self.current()
+        for name, wanted in manifest.files.items():
+            try:
+                found = _sha256(folder / name)
+            except OSError as error:
+                raise IndexUnusable(
+                    f"{folder / name} is missing ({error.strerror}); mend it with `rag index --rebuild`"
+                ) from error
+            if found != wanted:
+                raise IndexUnusable(
+                    f"{folder / name} is damaged: SHA-256 {found[:12]}…, wanted {wanted[:12]}…; "
+                    "mend it with `rag index --rebuild`"
+                )
+        return folder, manifest
+
+    def _current_name(self) -> str | None:
+        try:
+            name = (self.path / "CURRENT").read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise IndexUnusable(
+                f"{self.path / 'CURRENT'} cannot be read ({error}); run `rag index --rebuild`"
+            ) from error
+        if not name or "/" in name or name.startswith("."):
+            raise IndexUnusable(
+                f"{self.path / 'CURRENT'} names {name!r}, wanted a generation; run `rag index --rebuild`"
+            )
+        return name
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+    return {p.relative_to(folder).as_posix(): _sha256(p) for p in files if p.name != MANIFEST}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,95 @@
+"""The seams: what a room may ask of another, in one or two verbs. Adapters are tested on these docstrings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rag.records import Document, IndexInfo, Passage, Question, Ranking
+
+    Vectors = NDArray[np.float32]
+
+
+class Encoder(Protocol):
+    """Text -> unit vector."""
+
+    name: str
+    dimension: int
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Shape (len(texts), dimension), float32, rows of length 1, in the order given.
+
+        A row depends on its own text alone: the same text gives the same bits in any company.
+        """
+        ...
+
+
+class Retriever(Protocol):
+    """Question -> passages."""
+
+    name: str
+
+    def retrieve(self, question: Question, k: int) -> Ranking:
+        """Best first, at most k, ranks from 1, ties broken by passage id. Nothing found is an empty ranking.
+
+        `question.filters` holds for every hit, and a filter that leaves n passages loses none of the best n.
+        """
+        ...
+
+
+class Reranker(Protocol):
+    """Question and passages -> scores."""
+
+    name: str
+
+    def score(self, question: str, texts: Sequence[str]) -> Sequence[float]:
+        """One score a text, in the order given, higher is better."""
+        ...
+
+
+class Generator(Protocol):
+    """Question and passages -> draft."""
+
+    name: str
+
+    def draft(self, question: str, passages: Sequence[Passage]) -> str:
+        """Prose whose claims are yet to be verified. Raises BackendFailed."""
+        ...
+
+
+class TermStatistics(Protocol):
+    """Index terms and how rare they are."""
+
+    def terms(self, text: str) -> list[str]:
+        """The index terms of a text, in order, with repeats; the same for documents and questions."""
+        ...
+
+    def idf(self, term: str) -> float:
+        """ln(1 + (N - n + 0.5) / (n + 0.5)) over N passages, n of which hold the term; largest for an unseen one."""
+        ...
+
+
+class Library(Protocol):
+    """What the index holds besides rankings."""
+
+    info: IndexInfo
+
+    def document(self, id: str) -> Document:
+        """The document as it was indexed. Raises NotFound."""
+        ...
+
+    def episodes(self) -> Sequence[str]:
+        """Every episode ID that a document is about or a sentence is attributed to, sorted."""
+        ...
+
+    def about(self, episode: str) -> Document | None:
+        """The document that is about an episode, where there is one."""
+        ...
+
+    def neighbours(self, passage: Passage, n: int = 1) -> Sequence[Passage]:
+        """Up to n passages before and n after it in its document, in reading order, without itself."""
+        ...

@@ -1,0 +1,206 @@
+"""What travels between the rooms. Every record is frozen and does no work.
+
+Offsets are in characters of `Document.text`, zero-based, end exclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Attribution = Literal["explicit", "inherited", "document", "none"]
+"""Who a sentence is attributed to, and how we know: it carries the marker (`explicit`), it continues or prepares
+a marked claim of its paragraph (`inherited`), it stands in an episode's own document (`document`), or the document
+says it and names no episode (`none`)."""
+
+Verdict = Literal[
+    "supported", "number_changed", "negation_changed", "misattributed", "stitched", "not_found", "unsupported"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A block of prose: `document.text[start:end]`, under `heading` ("" before the first one)."""
+
+    start: int
+    end: int
+    heading: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One file or feed entry, as read.
+
+    `id` is stable: the path below the corpus without its suffix ("reviews/rl"), or front matter.
+    `episode` is the ID a document is about; its sentences are attributed to it where they name no other.
+    `metadata` holds the front matter's values, as strings, numbers, booleans and lists of strings.
+    """
+
+    id: str
+    kind: str
+    title: str
+    text: str
+    paragraphs: tuple[Paragraph, ...]
+    episode: str | None = None
+    topics: tuple[str, ...] = ()
+    date: str | None = None
+    url: str | None = None
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One claim: `document.text[start:end]`, and the episodes it is attributed to."""
+
+    start: int
+    end: int
+    text: str
+    episodes: tuple[str, ...]
+    attribution: Attribution
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A slice of a document, the unit of retrieval: `document.text[start:end] == text`.
+
+    `episodes` is the union of its sentences' episodes, in order of appearance.
+    """
+
+    id: str
+    document: str
+    text: str
+    start: int
+    end: int
+    episodes: tuple[str, ...] = ()
+    kind: str = "document"
+    title: str = ""
+    heading: str = ""
+    topics: tuple[str, ...] = ()
+    date: str | None = None
+    sentences: tuple[Sentence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which passages may be found. Empty means all; the values of one field are alternatives, the fields add up.
+
+    Dates are ISO 8601, both ends inclusive; a passage without a date never meets a bound.
+    """
+
+    kinds: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
+    episodes: tuple[str, ...] = ()
+    since: str | None = None
+    until: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.kinds or self.topics or self.episodes or self.since or self.until)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked: the text as typed, what may be searched, and the episodes the text names."""
+
+    text: str
+    filters: Filters = Filters()
+    named: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage found. `rank` counts from 1; `score` is the retriever's own, higher is better.
+
+    `found_by` names the elementary retrievers that had the passage on their lists.
+    """
+
+    passage: Passage
+    score: float
+    rank: int
+    found_by: tuple[str, ...] = ()
+
+
+Ranking = tuple[Hit, ...]
+"""Best first; ranks 1, 2, 3, …; ties broken by passage id; no passage twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A quoted span that supports a sentence: `document.text[start:end] == quote`.
+
+    `support` lies in 0..1: how much of the sentence the quote carries.
+    """
+
+    document: str
+    title: str
+    heading: str
+    start: int
+    end: int
+    quote: str
+    episodes: tuple[str, ...]
+    attribution: Attribution
+    support: float
+
+    def __post_init__(self) -> None:
+        if not self.quote.strip() or self.end - self.start != len(self.quote):
+            raise ValueError(f"evidence is a quoted span: {self.start}..{self.end} is not {self.quote!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSentence:
+    """A sentence that may be shown. One without evidence, or that cites what its evidence does not, cannot exist."""
+
+    text: str
+    evidence: tuple[Evidence, ...]
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise ValueError("an answer's sentence has words")
+        if not self.evidence:
+            raise ValueError(f"no evidence for {self.text!r}")
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """The episodes its evidence is attributed to, in order, each once. Derived, so it cannot disagree."""
+        return tuple(dict.fromkeys(episode for item in self.evidence for episode in item.episodes))
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """An episode that the answer cites, where to read on; `document` is None where the corpus has only mentions."""
+
+    episode: str
+    title: str
+    document: str | None
+    url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexInfo:
+    """Which index answered."""
+
+    generation: str
+    passages: int
+    encoder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is shown. Either it has sentences, each with evidence, or it abstains and says why."""
+
+    question: Question
+    sentences: tuple[AnswerSentence, ...]
+    reason: str | None
+    hits: Ranking
+    citations: tuple[Citation, ...] = ()
+    index: IndexInfo | None = None
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if bool(self.sentences) == (self.reason is not None):
+            raise ValueError("an answer has sentences, or a reason for having none")
+
+    @property
+    def abstained(self) -> bool:
+        """True where the corpus does not say."""
+        return not self.sentences

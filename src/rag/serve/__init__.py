@@ -1,0 +1,1 @@
+"""The HTTP edge: wire models live and die here."""

@@ -1,0 +1,13 @@
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Material that stands beside a checkout, where there is any."""
+    if not SHARED.is_dir():
+        pytest.skip("no ../shared beside this checkout")
+    return SHARED
