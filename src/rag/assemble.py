@@ -9,12 +9,24 @@ from typing import TYPE_CHECKING
 from rag.settings import Settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rag.answer.answerer import Answerer
     from rag.errors import CorpusError
+    from rag.evals.datasets import Collection, EvalQuestion
+    from rag.evals.evaluate import AnswerReport, RetrievalReport
+    from rag.evals.metrics import Run
     from rag.index.build import BuildReport
     from rag.index.encode import Progress
     from rag.index.library import IndexLibrary
     from rag.ports import Retriever
+    from rag.records import Evidence
+
+
+WHOLE = 1_000_000_000
+"""Characters of a passage that is a whole document."""
+NO_EPISODES = r"(?!)"
+"""An ID pattern that matches nothing: "E2F1" is a protein in somebody else's abstracts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +39,8 @@ class Service:
     id_pattern: str
 
 
-def open_service(settings: Settings) -> Service:
-    """Open the index that serves. Raises IndexUnusable."""
+def open_service(settings: Settings, *, distinct: bool = True) -> Service:
+    """Open the index that serves; `distinct` moves repetitions behind what they repeat. Raises IndexUnusable."""
     import numpy as np
 
     from rag.answer.answerer import Answerer
@@ -67,7 +79,9 @@ def open_service(settings: Settings) -> Service:
         "bm25": sparse,
         "rank-bm25": sparse,
     }
-    retriever = Distinct(retrievers[settings.search.retriever], sparse)
+    retriever = retrievers[settings.search.retriever]
+    if distinct:
+        retriever = Distinct(retriever, sparse)
     answerer = Answerer(retriever, encoder, sparse, library, id_pattern=manifest.id_pattern)
     return Service(library, retriever, answerer, manifest.id_pattern)
 
@@ -101,3 +115,101 @@ def build_index(
         progress=progress,
         say=say,
     )
+
+
+def open_collection(
+    settings: Settings, collection: Collection, progress: Progress, say: Callable[[str], None]
+) -> Service:
+    """An index of a judged collection, one passage a document, kept below the index folder for the next time."""
+    from hashlib import sha256
+
+    from rag.corpus.split import SplitValues
+    from rag.index.build import build
+    from rag.index.export import EncoderChoice
+    from rag.index.store import IndexFolder
+    from rag.records import Document, Paragraph
+
+    titles = sha256("\n".join(id for id, _, _ in collection.documents).encode()).hexdigest()[:8]
+    folder = settings.index / "collections" / f"{collection.name}-{titles}"
+    build(
+        (
+            Document(id, "document", title, text or title, (Paragraph(0, len(text or title)),))
+            for id, title, text in collection.documents
+            if (text or title).strip()
+        ),
+        IndexFolder(folder),
+        encoder=EncoderChoice(**settings.encoder.model_dump()),
+        values=SplitValues(max_chars=WHOLE, min_chars=WHOLE),
+        id_pattern=NO_EPISODES,
+        sentence_vectors=False,
+        donors=[IndexFolder(settings.index)],
+        progress=progress,
+        say=say,
+    )
+    return open_service(settings.model_copy(update={"index": folder}), distinct=False)
+
+
+def judge_retrieval(
+    settings: Settings, folder: Path, split: str | None, *, progress: Progress, say: Callable[[str], None]
+) -> tuple[Run, RetrievalReport]:
+    """The run of a folder's questions and the report on it: episodes of our own set, documents of a collection."""
+    from rag.evals.datasets import load_beir
+    from rag.evals.evaluate import by_document, by_episode, episode_qrels, evaluate_retrieval, report_retrieval
+    from rag.search.query import understand
+
+    if (folder / "corpus.jsonl").exists():
+        collection = load_beir(folder, split)
+        service = open_collection(settings, collection, progress, say)
+        run = evaluate_retrieval(
+            service.retriever, collection.queries, key=by_document, progress=lambda i: progress(i, len(i), "asking")
+        )
+        name = f"{collection.name}/{collection.split}"
+        return run, report_retrieval(run, collection.qrels, name=name, retriever=service.retriever.name)
+    questions = [q for q in _questions(folder, split) if q.answerable]
+    service = open_service(settings)
+    known = service.library.episodes()
+    run = evaluate_retrieval(
+        service.retriever,
+        {q.id: q.text for q in questions},
+        key=by_episode,
+        question=lambda text: understand(text, known),
+        progress=lambda i: progress(i, len(i), "asking"),
+    )
+    report = report_retrieval(
+        run,
+        episode_qrels(questions),
+        name=f"{folder.name} (episodes)",
+        retriever=service.retriever.name,
+        types={q.id: q.type for q in questions},
+    )
+    return run, report
+
+
+def judge_answers(settings: Settings, folder: Path, split: str | None, *, progress: Progress) -> AnswerReport:
+    """The report on the answers to a folder's questions."""
+    from rag.evals.evaluate import evaluate_answers
+
+    service = open_service(settings)
+
+    def quote_of(evidence: Evidence) -> str:
+        return service.library.document(evidence.document).text[evidence.start : evidence.end]
+
+    return evaluate_answers(
+        service.answerer.ask,
+        _questions(folder, split),
+        quote_of,
+        lambda i: progress(i, len(i), "asking"),
+        name=folder.name,
+        retriever=service.retriever.name,
+    )
+
+
+def _questions(folder: Path, split: str | None) -> list[EvalQuestion]:
+    from rag.errors import UserError
+    from rag.evals.datasets import load_questions
+
+    questions = load_questions(folder)
+    chosen = [q for q in questions if split in (None, q.split)]
+    if not chosen:
+        raise UserError(f"{folder} has no questions of split {split!r}; it has {sorted({q.split for q in questions})}")
+    return chosen

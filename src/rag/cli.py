@@ -206,21 +206,90 @@ def index_command(
 
     from rag.assemble import build_index
 
-    def say(text: str) -> None:
-        click.echo(text, err=True)
-
     report = build_index(
         _settings(ctx, corpus=corpus, encoder__precision=precision),
         rebuild=rebuild,
         progress=_progress,
-        say=say,
-        on_bad=(lambda error: say(f"skipped {error}")) if skip_bad else None,
+        say=_say,
+        on_bad=(lambda error: _say(f"skipped {error}")) if skip_bad else None,
     )
     if as_json:
         _print_json(asdict(report))
     else:
         how = f"{report.reused} reused, {report.encoded} encoded" if report.changed else "up to date"
-        say(f"{report.documents} documents, {report.passages} passages ({how}) in {report.seconds:.1f} s")
+        _say(f"{report.documents} documents, {report.passages} passages ({how}) in {report.seconds:.1f} s")
+
+
+@main.group("eval")
+def eval_group() -> None:
+    """Judge retrieval and answers."""
+
+
+_run_out = click.option(
+    "--run-out", type=click.Path(path_type=Path, dir_okay=False), help="Write a TREC run file here."
+)
+
+
+@eval_group.command("retrieval")
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("evals"))
+@click.option("--split", help="Which judgements (qrels/SPLIT.tsv) or questions: dev or test.")
+@_retriever
+@_run_out
+@_json
+@click.pass_context
+def eval_retrieval(
+    ctx: click.Context, /, folder: Path, split: str | None, retriever: str | None, run_out: Path | None, as_json: bool
+) -> None:
+    """Judge the ranking of FOLDER's questions: our evals/, or any collection in BEIR layout."""
+    from rag.assemble import judge_retrieval
+    from rag.evals.evaluate import format_table
+    from rag.evals.metrics import write_run
+
+    settings = _settings(ctx, search__retriever=retriever)
+    run, report = judge_retrieval(settings, folder, split, progress=_progress, say=_say)
+    if run_out is not None:
+        write_run(run_out, run)
+    if as_json:
+        _print_json(report.to_dict())
+    else:
+        click.echo(format_table(report))
+
+
+@eval_group.command("answers")
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("evals"))
+@click.option("--split", help="Which questions: dev or test.")
+@_retriever
+@_json
+@click.pass_context
+def eval_answers(ctx: click.Context, /, folder: Path, split: str | None, retriever: str | None, as_json: bool) -> None:
+    """Judge the answers to FOLDER's questions."""
+    from rag.assemble import judge_answers
+    from rag.evals.evaluate import format_table
+
+    report = judge_answers(_settings(ctx, search__retriever=retriever), folder, split, progress=_progress)
+    if as_json:
+        _print_json(report.to_dict())
+    else:
+        click.echo(format_table(report))
+
+
+@main.command()
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to bind; the default is this machine alone."
+)
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.pass_context
+def serve(ctx: click.Context, host: str, port: int) -> None:
+    """Answer over HTTP; the API is described at /docs."""
+    from rag.assemble import open_service
+    from rag.serve.server import run
+
+    settings = _settings(ctx)
+    run(lambda: open_service(settings), host, port)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def _progress(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:

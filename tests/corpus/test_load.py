@@ -370,6 +370,8 @@ lines = st.sampled_from(
         "| a |",
         "|-|",
         "é\u3000",
+        "\u3000",
+        "- \x1f",
         "<!--",
     ]
 )
@@ -539,6 +541,13 @@ def test_the_charset_is_that_of_the_bytes(put: Put, charset: str, data: str) -> 
     said = "Это работает." if data == "koi8-r" else "Naïve “café”."
     written = f'<html><head><meta charset="{charset}"></head><body><main><p>{said}</p></main></body></html>'
     assert prose(one(put({"a.html": written.encode(data)}))) == [("", said)]
+
+
+def test_control_characters_are_no_obstacle(put: Put) -> None:
+    body = "\x1b<nav>n</nav>&#3;<script>x</script>\x0c<p>One\x1a<a>E026</a>, two&#2;<a>E027</a>&#x1f;x.</p>"
+    assert prose(one(put({"a.html": f"<html><body><main>{body}</main></body></html>"}))) == [
+        ("", "One E026, two E027 x.")
+    ]
 
 
 def test_a_page_without_text_is_refused_and_its_canonical_address_is_kept(put: Put) -> None:

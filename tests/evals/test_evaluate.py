@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -174,6 +175,14 @@ def test_an_answer_report_counts_a_measure_where_it_applies() -> None:
     table = format_table(report)
     assert [len(line) for line in table.splitlines()[1:-1]] == [len(table.splitlines()[1])] * 11
     assert table.splitlines()[-1].startswith("latency  p50 ")
+
+
+def test_latency_is_the_milliseconds_around_the_question() -> None:
+    def slow(text: str) -> Answer:
+        time.sleep(0.02)
+        return ask(text)
+
+    assert 20 <= evaluate_answers(slow, QUESTIONS, quote_of).latency_ms["p50"] < 10_000
 
 
 def test_no_questions_are_an_empty_report() -> None:

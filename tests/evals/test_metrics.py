@@ -144,6 +144,7 @@ def test_a_fact_is_found_however_it_is_set(text: str, fact: str) -> None:
         ("$25.50", "$25"),
         ("-$25", "$25"),
         ("1,600,000 problems", "1,600"),
+        ("1,6000", "16000"),
         ("16%", "6%"),
         ("6 percentage points", "6%"),
         ("3-5", "-5"),

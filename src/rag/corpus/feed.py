@@ -6,6 +6,7 @@ import html
 import io
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -122,8 +123,9 @@ def _day(entry: Entry) -> str | None:
     """In UTC. A date that cannot be read is handed on as written, to be refused with its line."""
     for key in ("published", "updated", "created"):
         if key in entry:  # asked for what it lacks, feedparser lends another key's value, and warns
-            moment = entry.get(f"{key}_parsed")
-            return date(*moment[:3]).isoformat() if moment else str(entry[key])
+            with suppress(ValueError, TypeError):  # the year 0, or None
+                return date(*entry[f"{key}_parsed"][:3]).isoformat()
+            return str(entry[key])
     return None
 
 
@@ -133,6 +135,7 @@ def _slug(address: str) -> str:
     >>> _slug("https://example.org/episodes/026-rl.html"), _slug("3F2504E0-4F89"), _slug("https://a.org/?p=7")
     ('episodes-026-rl', '3F2504E0-4F89', 'p-7')
     """
-    parts = urlsplit(address)
-    local = f"{re.sub(r'[.]html?$', '', parts.path)} {parts.query}" if parts.netloc else address
-    return re.sub(r"[^\w.]+", "-", local).strip("-.")
+    with suppress(ValueError):  # "http://[" is no address
+        if (parts := urlsplit(address)).netloc:
+            address = f"{re.sub(r'[.]html?$', '', parts.path)} {parts.query}"
+    return re.sub(r"[^\w.]+", "-", address).strip("-.")

@@ -66,18 +66,19 @@ def _extract(tree: Element) -> list[str]:
 
 
 def _lost(tree: Element, kept: Sequence[str], got: Sequence[str]) -> bool:
-    there, run = {_squash(block) for block in got if block.startswith("#")}, _squash("".join(got))
-    headings = [block for block in kept if block.startswith("#")]
-    prose = [block for block in kept if not block.startswith("#")]
-    lost = (
-        _share([block for block in headings if _squash(block) not in there], headings),
-        _share([block for block in prose if _squash(block) not in run], prose),
+    """Too many of the page's blocks are missing: headings as such, prose wherever it stands."""
+    heads, there, run = {_squash(b) for b in got if _is_head(b)}, set(map(_squash, got)), _squash("".join(got))
+    headings = [(len(b), _squash(b) in heads) for b in kept if _is_head(b)]
+    prose = [(len(b), _squash(b) in there or _squash(b) in run) for b in kept if not _is_head(b)]
+    allowed = 0.0 if tree.xpath("//main | //article") else _MAY_LOSE
+    return any(
+        sum(size for size, found in some if not found) > allowed * sum(size for size, _ in some)
+        for some in (headings, prose)
     )
-    return max(lost) > (0.0 if tree.xpath("//main | //article") else _MAY_LOSE)
 
 
-def _share(some: Sequence[str], every: Sequence[str]) -> float:
-    return sum(map(len, some)) / (sum(map(len, every)) or 1)
+def _is_head(block: str) -> bool:
+    return block.startswith("#")
 
 
 def _bare(block: str) -> str:

@@ -70,8 +70,11 @@ def scan(text: str) -> list[Block]:
         if inline.type != "inline" or opening.map is None or not inline.content.strip():
             continue
         first, last = opening.map
-        begin = starts[first] + len(lines[first].rstrip()) - len(inline.content.split("\n", 1)[0].rstrip())
-        end = starts[last - 1] + len(lines[last - 1].rstrip())
+        # the words begin behind markers, and behind lines that are blank to Python alone, as of U+3000
+        head = inline.content.strip().split("\n", 1)[0].rstrip()
+        at = next((n for n in range(first, last) if lines[n].rstrip().endswith(head)), first)
+        begin = starts[at] + len(lines[at].rstrip()) - len(head)
+        end = begin + len(text[begin : starts[last - 1] + len(lines[last - 1])].rstrip())
         if opening.type == "paragraph_open":
             blocks.append(Block(begin, end))
         elif opening.type == "heading_open" and opening.level == 0:

@@ -31,6 +31,7 @@ _BLOCKS = frozenset(
 _MARKS = {**{f"h{level}": "#" * level + " " for level in range(1, 7)}, "li": "- ", "item": "- "}
 _STARS = {"em": "*", "i": "*", "strong": "**", "b": "**", "#i": "*", "#b": "**"}
 _LONGEST_CELL = 200
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # lxml reads them and refuses to write them
 
 
 def parse(markup: str, id_pattern: str) -> Element:
@@ -43,6 +44,9 @@ def parse(markup: str, id_pattern: str) -> Element:
         tree = lxml_html.document_fromstring(f"<!doctype html>{markup}".encode(), parser=parser)
     except etree.ParserError:  # nothing but comments
         tree = lxml_html.document_fromstring("<html></html>")
+    for element in tree.iter():
+        element.text = element.text and _CONTROLS.sub(" ", element.text)
+        element.tail = element.tail and _CONTROLS.sub(" ", element.tail)
     for element in list(tree.iter(*_DROPPED)):
         element.drop_tree()
     for table in list(tree.iter("table")):  # of figures, that is: some pages are laid out in one
@@ -82,7 +86,8 @@ def rendered(tree: Element) -> list[str]:
 
     def flush() -> None:
         nonlocal mark
-        if line := " ".join("".join(words).split()):
+        line = " ".join("".join(words).split())
+        if line.strip("* "):
             blocks.append(mark + line)
             mark = ""
         words.clear()
