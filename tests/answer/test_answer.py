@@ -1,8 +1,11 @@
 """No sentence without evidence."""
 
+from dataclasses import replace
+
 import pytest
 
-from rag.records import Answer, AnswerSentence, Evidence, Question
+from rag.answer.extract import Candidate, ExtractValues, choose
+from rag.records import Answer, AnswerSentence, Evidence, Passage, Question, Sentence
 
 
 def evidence(quote: str = "It costs $25 E026.", **changes: object) -> Evidence:
@@ -43,3 +46,15 @@ def test_an_answer_has_sentences_or_a_reason_for_having_none() -> None:
     with pytest.raises(ValueError, match="reason"):
         Answer(Question("q"), (AnswerSentence("It costs $25.", (evidence(),)),), "because", ())
     assert Answer(Question("q"), (), "the corpus does not say", ()).abstained
+
+
+def test_a_figure_that_the_passage_does_not_state_is_no_premise_to_answer_on() -> None:
+    passage = Passage("r:0", "reviews/r", "x", 0, 1)
+    sentence = Sentence(0, 1, "Pass rates double.", ("E084",), "explicit")
+    held = Candidate(passage, sentence, 1, 0.9, 0.9, frozenset({"pass"}))
+    asked = Question("how did it reach 90% pass rates")
+    assert choose(asked, [held], ExtractValues())[0] == [held]
+    chosen, reason = choose(asked, [replace(held, missing=frozenset({"90"}))], ExtractValues())
+    assert chosen == []
+    assert reason is not None
+    assert "90" in reason

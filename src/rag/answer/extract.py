@@ -27,14 +27,18 @@ class ExtractValues:
     cosine_weight: float = 0.6
     least_score: float = 0.36
     least_named: float = 0.2
-    least_coverage: float = 0.4
+    least_coverage: float = 0.3
     keep: float = 0.8
     repeats: float = 0.6
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A sentence that may be evidence. `score`, `coverage` in 0..1; `rank` is its passage's."""
+    """A sentence that may be evidence. `score`, `coverage` in 0..1; `rank` is its passage's.
+
+    `missing` are the figures that the question states and the passage does not, and the counted noun ("how many
+    GPUs") where the sentence lacks it.
+    """
 
     passage: Passage
     sentence: Sentence
@@ -42,6 +46,7 @@ class Candidate:
     score: float
     coverage: float
     terms: frozenset[str]
+    missing: frozenset[str] = frozenset()
 
 
 _AMOUNT = re.compile(
@@ -49,6 +54,8 @@ _AMOUNT = re.compile(
     r"fraction|number|rate|cost|price|score|accuracy|size)\b|\b(?:percentage|learning rate|batch size)\b",
     re.IGNORECASE,
 )
+_NAMES = re.compile(r"[a-z]*?0*(\d+)")  # "e26", "e026", and the "26" of "episode 26"
+_COUNTED = re.compile(r"\bhow many (\w+)", re.IGNORECASE)
 _VALUE = re.compile(
     r"\d|\b(?:half|twice|double[sd]?|triple[sd]?|tenfold|zero|one|two|three|four|five|six|ten|dozen|none)\b", re.I
 )
@@ -66,10 +73,12 @@ def candidates(
     id_pattern: str = DEFAULT_PATTERN,
 ) -> list[Candidate]:
     """Every sentence of the best passages, best first. A named episode's passages offer its own sentences alone."""
-    named = {term for id in question.named for term in statistics.terms(id)}
+    numbers = {int(digits) for id in question.named for digits in re.findall(r"\d+", id)}
+    named = {t for t in statistics.terms(question.text) if (m := _NAMES.fullmatch(t)) and int(m.group(1)) in numbers}
     asked = [t for t in dict.fromkeys(statistics.terms(question.text)) if t not in named and t not in _ASKING]
     weight = {term: statistics.idf(term) for term in asked}
     total = sum(weight.values()) or 1.0
+    counted = {t for noun in _COUNTED.findall(question.text) for t in statistics.terms(noun)}
     pool = [
         (hit, sentence, plain(sentence.text, id_pattern))
         for hit in hits[: values.passages]
@@ -89,7 +98,8 @@ def candidates(
         score = values.cosine_weight * max(cosine, 0.0) + (1 - values.cosine_weight) * (0.7 * covered + 0.3 * near)
         if _AMOUNT.search(question.text) and not _VALUE.search(text):
             score *= 0.7
-        out.append(Candidate(hit.passage, sentence, hit.rank, score, near, own))
+        missing = frozenset(t for t in asked if t[0].isdigit() and t not in around) | (counted - own)
+        out.append(Candidate(hit.passage, sentence, hit.rank, score, near, own, missing))
     return sorted(out, key=lambda c: (-c.score, c.rank, c.sentence.start))
 
 
@@ -112,6 +122,8 @@ def choose(
         return [], "no sentence of the corpus is close enough to the question"
     if best.coverage < values.least_coverage and not question.named:
         return [], "the corpus does not cover what the question asks about"
+    if best.missing:
+        return [], f"the corpus does not say so of {', '.join(sorted(best.missing))}"
     if _AMOUNT.search(question.text) and not _VALUE.search(best.sentence.text):
         return [], "the corpus gives no such figure"
     # Each episode that the question names has its say; where it names one or none, the best sentence does.
