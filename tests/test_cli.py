@@ -1,6 +1,7 @@
 """The command line, as a person runs it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +26,9 @@ Dough doubles in 2 hours E001. A plain loss costs $25 E002.
 }
 
 
-def rag(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "rag", *arguments], cwd=cwd, capture_output=True, text=True)
+def rag(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rag", *arguments]
+    return subprocess.run(command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +95,12 @@ def test_an_episode_is_shown_with_the_sentences_that_cite_it(folder: Path) -> No
         (["ask", "x", "--since", "May"], 2, "2026-05-31"),
         (["show", "nothing/here"], 2, "no document"),
         (["--index", "elsewhere", "ask", "x"], 1, "rag index"),
+        (["ask", "x", "--json"], 1, "built with all-MiniLM-L6-v2 (int8), the settings say all-MiniLM-L6-v2 (fp32)"),
     ],
 )
 def test_an_error_is_one_line_that_names_the_mend(folder: Path, arguments: list[str], code: int, word: str) -> None:
-    done = rag(*arguments, cwd=folder)
+    environment = {"RAG_ENCODER__PRECISION": "fp32"} if "fp32" in word else {}
+    done = rag(*arguments, cwd=folder, **environment)
     assert done.returncode == code
     assert word in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,0 +1,75 @@
+"""BM25 against an implementation written apart, over the corpus of this repository."""
+
+import math
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from rag.corpus.load import load
+from rag.corpus.split import SplitValues, index_text, split
+from rag.index.library import IndexLibrary, write_library
+from rag.index.sparse import RankBM25Retriever, TantivyRetriever, write_terms
+from rag.index.terms import terms
+from rag.records import IndexInfo, Question
+
+CORPUS = Path(__file__).resolve().parents[2] / "corpus"
+QUESTIONS = [
+    "How much did it cost to match full RL on a 32B model?",
+    "which failure hurts GRPO more",
+    "sycophancy circuit survives alignment training",
+    "zero-days in windows",
+    "agents agents memory",
+]
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], TantivyRetriever, RankBM25Retriever]:
+    folder = tmp_path_factory.mktemp("sparse")
+    documents = list(load(CORPUS))
+    passages = sorted((p for d in documents for p in split(d, SplitValues())), key=lambda p: p.id)
+    texts = [index_text(p) for p in passages]
+    write_library(documents, passages, folder)
+    write_terms(texts, folder / "bm25")
+    library = IndexLibrary(folder, IndexInfo("g", len(passages), "e"))
+    return texts, TantivyRetriever(folder / "bm25", library), RankBM25Retriever(texts, library)
+
+
+def lucene(texts: list[str], question: str) -> list[float]:
+    """Lucene's BM25 from the formula, with exact lengths."""
+    cut = [Counter(terms(text)) for text in texts]
+    average = sum(c.total() for c in cut) / len(cut)
+    scores = [0.0] * len(cut)
+    for term in terms(question):
+        n = sum(term in c for c in cut)
+        idf = math.log(1 + (len(cut) - n + 0.5) / (n + 0.5))
+        for row, c in enumerate(cut):
+            tf = c[term]
+            scores[row] += idf * tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * c.total() / average)) if tf else 0.0
+    return scores
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_tantivy_scores_as_the_formula_does_but_for_one_byte_lengths(
+    engines: tuple[list[str], TantivyRetriever, RankBM25Retriever], question: str
+) -> None:
+    texts, tantivy, _ = engines
+    wanted = sorted(lucene(texts, question), reverse=True)[:10]
+    found = [hit.score for hit in tantivy.retrieve(Question(question), 10)]
+    assert found == pytest.approx(wanted, rel=0.08)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_rank_bm25_agrees_on_the_best_passages(
+    engines: tuple[list[str], TantivyRetriever, RankBM25Retriever], question: str
+) -> None:
+    _, tantivy, oracle = engines
+    ours = [hit.passage.id for hit in tantivy.retrieve(Question(question), 10)]
+    theirs = [hit.passage.id for hit in oracle.retrieve(Question(question), 10)]
+    assert len(set(ours) & set(theirs)) >= 7
+
+
+def test_idf_is_the_same_from_either(engines: tuple[list[str], TantivyRetriever, RankBM25Retriever]) -> None:
+    _, tantivy, oracle = engines
+    for term in ("grpo", "agent", "nowher"):
+        assert tantivy.idf(term) == pytest.approx(oracle.idf(term))
