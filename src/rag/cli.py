@@ -106,7 +106,7 @@ def ask(
     ctx: click.Context, /, question: tuple[str, ...], k: int, as_json: bool, retriever: str | None, **filters: Any
 ) -> None:
     """Answer QUESTION from the corpus, with the quotes that the answer stands on."""
-    from rag.answer.wire import answer_json
+    from rag.wire import answer_json
 
     answer = _open(ctx, search__retriever=retriever).answerer.ask(" ".join(question), k, _filters(**filters))
     if as_json:
@@ -118,24 +118,32 @@ def ask(
 @main.command()
 @click.argument("query", nargs=-1, required=True)
 @_k
+@click.option("--neighbours", type=click.IntRange(0, 5), default=0, help="Passages to show before and after each.")
 @_filtered
 @_retriever
 @_json
 @click.pass_context
 def search(
-    ctx: click.Context, /, query: tuple[str, ...], k: int, as_json: bool, retriever: str | None, **filters: Any
+    ctx: click.Context,
+    /,
+    query: tuple[str, ...],
+    k: int,
+    neighbours: int,
+    as_json: bool,
+    retriever: str | None,
+    **filters: Any,
 ) -> None:
     """List the passages nearest to QUERY."""
-    from rag.answer.wire import hit_json
     from rag.search.query import understand
+    from rag.wire import search_json
 
     service = _open(ctx, search__retriever=retriever)
     question = understand(" ".join(query), service.library.episodes(), _filters(**filters))
     hits = service.retriever.retrieve(question, k)
     if as_json:
-        _print_json({"query": question.text, "hits": [hit_json(hit) for hit in hits]})
+        _print_json(search_json(question.text, hits, service.library, neighbours))
     else:
-        _show_hits(hits, service.id_pattern)
+        _show_hits(hits, service, neighbours)
 
 
 @main.command()
@@ -144,47 +152,27 @@ def search(
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """Show a document (reviews/NAME), or an episode (E026) with the sentences that cite it."""
-    from dataclasses import asdict
-
-    from rag.corpus.markers import sentences
     from rag.errors import NotFound
     from rag.search.query import named_episodes
+    from rag.wire import document_json, episode_json
 
     service = _open(ctx)
     library = service.library
     episode = next((e for e in named_episodes(name, library.episodes()) if e in library.episodes()), None)
-    document = library.about(episode) if episode else library.document(name)
-    citing = [
-        {"document": p.document, **asdict(s)}
-        for p in (library.citing(episode) if episode else ())
-        for s in p.sentences
-        if episode in s.episodes
-    ]
-    if document is None and not citing:
-        raise NotFound(f"nothing about {name!r}; `rag search` finds documents")
-    value: dict[str, Any] = {
-        "id": episode,
-        "kind": "episode",
-        "title": episode,
-        "text": "",
-        "metadata": {},
-        "sentences": [],
-    }
-    if document is not None:
-        value = {
-            "id": document.id,
-            "kind": document.kind,
-            "title": document.title,
-            "text": document.text,
-            "metadata": dict(document.metadata),
-            "sentences": [asdict(s) for s in sentences(document, service.id_pattern)],
-        }
+    if episode and "/" not in name:
+        value = episode_json(library, episode, service.id_pattern)
+    else:
+        try:
+            value = document_json(library.document(name), service.id_pattern)
+        except NotFound as error:
+            raise NotFound(f"no document {name!r}; give an episode (E026) or a document (reviews/NAME)") from error
     if as_json:
-        _print_json(value | ({"cited_by": citing} if episode else {}))
+        _print_json(value)
         return
     console = _console()
     console.print(f"[bold]{_safe(value['title'])}[/]  [dim]{_safe(value['id'])}[/]\n")
     console.print(_safe(value["text"].strip()))
+    citing = value.get("cited_by", [])
     if citing:
         console.print(f"\n[bold]Cited by[/] ({len(citing)} sentences)")
     for row in citing:
@@ -348,7 +336,9 @@ def _show_answer(answer: Answer) -> None:
         console.print(f"[bold cyan]{_safe(citation.episode)}[/] {_safe(title)}[dim]{_safe(url)}[/]")
 
 
-def _show_hits(hits: Ranking, id_pattern: str) -> None:
+def _show_hits(hits: Ranking, service: Service, neighbours: int) -> None:
+    from rich.padding import Padding
+
     from rag.corpus.markers import plain
 
     console = _console()
@@ -361,7 +351,10 @@ def _show_hits(hits: Ranking, id_pattern: str) -> None:
             f"[dim]{hit.rank:>2}. {hit.score:.3f}[/] [cyan]{_safe(place)}[/] [bold]{_safe(named)}[/] "
             f"[dim]{'+'.join(hit.found_by)}[/]"
         )
-        console.print(f"    {_safe(plain(hit.passage.text, id_pattern))}")
+        around = service.library.neighbours(hit.passage, neighbours) if neighbours else ()
+        for passage in sorted((hit.passage, *around), key=lambda p: p.start):
+            style = "" if passage is hit.passage else "dim"
+            console.print(Padding(_safe(plain(passage.text, service.id_pattern)), (0, 0, 0, 4)), style=style)
 
 
 def ask_main() -> None:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi import FastAPI
+from pydantic import BaseModel
 
 from rag.answer.answerer import Answerer
 from rag.assemble import Service
@@ -35,6 +36,7 @@ from rag.records import (
 )
 from rag.search.query import understand
 from rag.serve.app import MAX_BODY, create_app
+from rag.serve.models import AnswerOut, DocumentOut, EpisodeOut, EpisodesOut, SearchOut
 
 
 def words(text: str) -> set[str]:
@@ -340,3 +342,30 @@ def test_metrics_count_by_route_and_belong_to_one_app(client: Client, service: S
 def test_the_schema_names_every_route(client: Client) -> None:
     paths = client("GET", "/openapi.json").json()["paths"]
     assert {"/v1/ask", "/v1/search", "/v1/episodes", "/v1/episodes/{id}", "/healthz", "/readyz"} <= set(paths)
+
+
+SNAPSHOT = Path(__file__).with_name("openapi.json")
+
+
+def test_the_openapi_description_is_the_one_agreed(service: Service) -> None:
+    """A change here is a change of the API: write the file anew from `create_app(...).openapi()` and say so."""
+    found = create_app(lambda: service).openapi()
+    assert {name: found[name] for name in ("paths", "components")} == json.loads(SNAPSHOT.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "model"),
+    [
+        ("POST", "/v1/ask", {"question": "what explains calibration"}, AnswerOut),
+        ("POST", "/v1/ask", {"question": "zebra"}, AnswerOut),
+        ("POST", "/v1/search", {"query": "calibration", "neighbours": 2}, SearchOut),
+        ("GET", "/v1/episodes", None, EpisodesOut),
+        ("GET", "/v1/episodes/E026", None, EpisodeOut),
+        ("GET", "/v1/episodes/E030", None, EpisodeOut),
+        ("GET", "/v1/documents/reviews/rl", None, DocumentOut),
+    ],
+)
+def test_what_is_answered_has_the_shape_described(
+    client: Client, method: str, path: str, body: object, model: type[BaseModel]
+) -> None:
+    model.model_validate(client(method, path, json=body).json())

@@ -106,7 +106,7 @@ class IndexLibrary:
         """The document as it was indexed. Raises NotFound."""
         row = self._row_of_document.get(id)
         if row is None:
-            raise NotFound(f"no document {id!r}; `rag show` takes an episode (E026) or a document (reviews/NAME)")
+            raise NotFound(f"no document {id!r}")
         values = self._documents[row]
         paragraphs = tuple(Paragraph(**p) for p in values["paragraphs"])  # type: ignore[attr-defined]
         return Document(**values | {"paragraphs": paragraphs, "topics": tuple(values["topics"])})  # type: ignore[arg-type]

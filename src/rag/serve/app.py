@@ -27,11 +27,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rag.answer.wire import answer_json, hit_json
-from rag.corpus.markers import sentences
 from rag.errors import IndexUnusable, NotFound, QuestionError, RagError, UserError
-from rag.records import Document, Filters
+from rag.records import Filters
 from rag.search.query import MAX_CHARS, understand
+from rag.serve.models import AnswerOut, DocumentOut, EpisodeOut, EpisodesOut, ProblemOut, SearchOut
+from rag.wire import answer_json, document_json, episode_json, search_json
 
 if TYPE_CHECKING:
     from rag.assemble import Service
@@ -89,6 +89,7 @@ class SearchIn(_Wire):
     query: _Text
     k: _K = 10
     filters: FiltersIn | None = None
+    neighbours: Annotated[int, Field(ge=0, le=5, strict=True)] = 0
 
 
 class _State:
@@ -139,28 +140,43 @@ def create_app(open_service: Callable[[], Service]) -> FastAPI:
     return app
 
 
+_PROBLEM = {"application/problem+json": {"schema": ProblemOut.model_json_schema()}}
+
+
+def _responses(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """What a route may answer; the objects are made by `rag.wire` and not validated again on the way out."""
+    responses: dict[int | str, dict[str, Any]] = {200: {"model": model}}
+    for status, text in (
+        (404, "There is no such thing."),
+        (422, "The request is not well formed."),
+        (503, "The index is not loaded."),
+    ):
+        responses[status] = {"description": text, "content": _PROBLEM}
+    return responses
+
+
 def _routes(app: FastAPI, state: _State) -> None:
-    @app.post("/v1/ask")
+    @app.post("/v1/ask", responses=_responses(AnswerOut))
     async def ask(body: AskIn) -> Response:
         """Answer a question from the corpus, with the quotes that the answer stands on."""
         return await _off_loop(_ask, state.service(), body)
 
-    @app.post("/v1/search")
+    @app.post("/v1/search", responses=_responses(SearchOut))
     async def search(body: SearchIn) -> Response:
         """List the passages nearest to a query."""
         return await _off_loop(_search, state.service(), body)
 
-    @app.get("/v1/episodes")
+    @app.get("/v1/episodes", responses=_responses(EpisodesOut))
     async def episodes() -> Response:
         """Every episode that a document is about or cites."""
         return await _off_loop(_episodes, state.service())
 
-    @app.get("/v1/episodes/{id}")
+    @app.get("/v1/episodes/{id}", responses=_responses(EpisodeOut))
     async def episode(id: str) -> Response:
         """An episode's document, and the sentences of other documents that cite the episode."""
         return await _off_loop(_episode, state.service(), id)
 
-    @app.get("/v1/documents/{id:path}")
+    @app.get("/v1/documents/{id:path}", responses=_responses(DocumentOut))
     async def document(id: str) -> Response:
         """A document with its sentences and who they are attributed to."""
         return await _off_loop(_document, state.service(), id)
@@ -192,7 +208,7 @@ def _search(service: Service, body: SearchIn) -> object:
     filters = body.filters.record() if body.filters else Filters()
     question = understand(body.query, service.library.episodes(), filters)
     hits = service.retriever.retrieve(question, body.k)
-    return {"query": question.text, "hits": [hit_json(hit) for hit in hits]}
+    return search_json(question.text, hits, service.library, body.neighbours)
 
 
 def _episodes(service: Service) -> object:
@@ -216,31 +232,11 @@ def _episode(service: Service, id: str) -> object:
     episode = next((e for e in library.episodes() if e.casefold() == id.casefold()), None)
     if episode is None:
         raise NotFound(f"no episode {id!r}; GET /v1/episodes lists them")
-    about = library.about(episode)
-    value: dict[str, Any] = {"id": episode, "kind": "episode", "title": episode, "text": "", "metadata": {}}
-    value |= {"sentences": []} if about is None else _document_json(about, service.id_pattern)
-    cited_by = [
-        {"document": p.document, **asdict(s)}
-        for p in library.citing(episode)
-        for s in p.sentences
-        if episode in s.episodes
-    ]
-    return value | {"cited_by": cited_by}
+    return episode_json(library, episode, service.id_pattern)
 
 
 def _document(service: Service, id: str) -> object:
-    return _document_json(service.library.document(id), service.id_pattern)
-
-
-def _document_json(document: Document, id_pattern: str) -> dict[str, Any]:
-    return {
-        "id": document.id,
-        "kind": document.kind,
-        "title": document.title,
-        "text": document.text,
-        "metadata": dict(document.metadata),
-        "sentences": [asdict(s) for s in sentences(document, id_pattern)],
-    }
+    return document_json(service.library.document(id), service.id_pattern)
 
 
 def _json(value: object) -> Response:

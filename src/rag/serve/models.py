@@ -1,0 +1,155 @@
+"""The shapes of what HTTP answers, for the OpenAPI description; `rag.wire` makes the objects themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from rag.records import Attribution
+
+
+class _Out(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class EvidenceOut(_Out):
+    """A quoted span: `text[start:end]` of the document is the quote; offsets in characters, end exclusive."""
+
+    document: str
+    heading: str
+    start: int
+    end: int
+    quote: str
+    episodes: list[str]
+    attribution: Attribution
+    support: float
+
+
+class AnswerSentenceOut(_Out):
+    """A sentence, the episodes it cites, and what it stands on."""
+
+    text: str
+    citations: list[str]
+    evidence: list[EvidenceOut]
+
+
+class CitationOut(_Out):
+    """An episode that the answer cites; `document` is null where the corpus only mentions it."""
+
+    episode: str
+    title: str
+    document: str | None
+    url: str | None
+
+
+class NeighbourOut(_Out):
+    """A passage before or after a hit."""
+
+    start: int
+    end: int
+    text: str
+    episodes: list[str]
+
+
+class HitOut(_Out):
+    """A passage found."""
+
+    rank: int
+    score: float
+    document: str
+    title: str
+    heading: str
+    start: int
+    end: int
+    text: str
+    episodes: list[str]
+    found_by: list[str]
+    neighbours: list[NeighbourOut] = []
+
+
+class IndexOut(_Out):
+    """Which index answered."""
+
+    generation: str
+    passages: int
+    encoder: str
+
+
+class AnswerOut(_Out):
+    """An answer, or an abstention: then `sentences` is empty and `reason` says why."""
+
+    question: str
+    answer: str
+    abstained: bool
+    reason: str | None
+    sentences: list[AnswerSentenceOut]
+    citations: list[CitationOut]
+    hits: list[HitOut]
+    index: IndexOut | None
+    timings_ms: dict[str, float]
+
+
+class SearchOut(_Out):
+    """The passages nearest to a query, best first."""
+
+    query: str
+    hits: list[HitOut]
+
+
+class SentenceOut(_Out):
+    """A sentence of a document, and who it is attributed to."""
+
+    start: int
+    end: int
+    text: str
+    episodes: list[str]
+    attribution: Attribution
+
+
+class DocumentOut(_Out):
+    """A document with its sentences."""
+
+    id: str
+    kind: str
+    title: str
+    text: str
+    metadata: dict[str, Any]
+    sentences: list[SentenceOut]
+
+
+class CitingSentenceOut(SentenceOut):
+    """A sentence that cites an episode, and the document it stands in."""
+
+    document: str
+
+
+class EpisodeOut(DocumentOut):
+    """An episode's document (empty where the corpus only mentions it), and who cites it."""
+
+    cited_by: list[CitingSentenceOut]
+
+
+class EpisodeRowOut(_Out):
+    """An episode of the list."""
+
+    id: str
+    title: str
+    document: str | None
+    date: str | None
+    url: str | None
+
+
+class EpisodesOut(_Out):
+    """Every episode that a document is about or cites."""
+
+    episodes: list[EpisodeRowOut]
+
+
+class ProblemOut(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
