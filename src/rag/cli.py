@@ -307,6 +307,23 @@ def _safe(text: str) -> str:
     return escape("".join(c for c in text if c.isprintable() or c == "\n"))
 
 
+def _indented(console: Any, markup: str, by: int) -> None:
+    from rich.padding import Padding
+
+    if console.is_terminal:
+        console.print(Padding(markup, (0, 0, 0, by)))
+    else:  # whatever reads a pipe wants whole lines, not a screen's
+        console.print(" " * by + markup)
+
+
+_HOW = {
+    "explicit": "cites it",
+    "inherited": "goes with a sentence that cites it",
+    "document": "the episode's own summary",
+    "none": "names no episode",
+}
+
+
 def _show_answer(answer: Answer) -> None:
     console = _console()
     if answer.abstained:
@@ -325,11 +342,9 @@ def _show_answer(answer: Answer) -> None:
         for evidence in sentence.evidence:
             place = f"{evidence.document}:{evidence.start}-{evidence.end}"
             heading = f" › {evidence.heading}" if evidence.heading else ""
-            console.print(
-                f"[dim]{number}.[/] [cyan]{_safe(place)}[/] "
-                f"[dim]{_safe(evidence.title + heading)} ({evidence.attribution})[/]"
-            )
-            console.print(f"   “{_safe(' '.join(evidence.quote.split()))}”")
+            console.print(f"[dim]{number}.[/] [cyan]{_safe(place)}[/] [dim]{_safe(evidence.title + heading)}[/]")
+            quote = f"“{_safe(' '.join(evidence.quote.split()))}” [dim]({_HOW[evidence.attribution]})[/]"
+            _indented(console, quote, 3)
     for citation in answer.citations:
         url = f"  {citation.url}" if citation.url else ""
         title = citation.title if citation.document else "(only mentioned: the corpus has no document about it)"
@@ -337,8 +352,6 @@ def _show_answer(answer: Answer) -> None:
 
 
 def _show_hits(hits: Ranking, service: Service, neighbours: int) -> None:
-    from rich.padding import Padding
-
     from rag.corpus.markers import plain
 
     console = _console()
@@ -353,8 +366,8 @@ def _show_hits(hits: Ranking, service: Service, neighbours: int) -> None:
         )
         around = service.library.neighbours(hit.passage, neighbours) if neighbours else ()
         for passage in sorted((hit.passage, *around), key=lambda p: p.start):
-            style = "" if passage is hit.passage else "dim"
-            console.print(Padding(_safe(plain(passage.text, service.id_pattern)), (0, 0, 0, 4)), style=style)
+            text = _safe(plain(passage.text, service.id_pattern))
+            _indented(console, text if passage is hit.passage else f"[dim]{text}[/]", 4)
 
 
 def ask_main() -> None:

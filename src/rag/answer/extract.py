@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rag.corpus.markers import DEFAULT_PATTERN, plain
@@ -128,14 +128,25 @@ def choose(
         return [], "the corpus gives no such figure"
     # Each episode that the question names has its say; where it names one or none, the best sentence does.
     speakers = [next((c for c in ranked if e in c.sentence.episodes), best) for e in question.named] or [best]
-    chosen = list(dict.fromkeys(speakers[: values.sentences]))
+    before = {(c.passage.id, c.sentence.end): c for c in ranked}
+    chosen = list(dict.fromkeys(c for best in speakers[: values.sentences] for c in _with_support(best, before)))
     for candidate in ranked:
         if len(chosen) == values.sentences or candidate.score < values.keep * best.score:
             break
-        alone = leans(candidate.sentence)  # it would be shown without the sentence that it leans on
-        if not alone and all(_overlap(candidate, other) < values.repeats for other in chosen):
+        unsupported = set(_with_support(candidate, before)) - {candidate, *chosen}
+        if not unsupported and all(_overlap(candidate, other) < values.repeats for other in chosen):
             chosen.append(candidate)
     return _readable(chosen), None
+
+
+def _with_support(candidate: Candidate, before: Mapping[tuple[str, int], Candidate]) -> list[Candidate]:
+    """A candidate, after the one just before it in its passage where it leans on that."""
+    if not leans(candidate.sentence):
+        return [candidate]
+    place = candidate.sentence.start - candidate.passage.start
+    end = candidate.passage.start + len(candidate.passage.text[:place].rstrip())
+    support = before.get((candidate.passage.id, end))
+    return [candidate] if support is None else [support, candidate]
 
 
 def _overlap(a: Candidate, b: Candidate) -> float:

@@ -1,0 +1,99 @@
+"""Which sentences answer, and when none does."""
+
+from collections.abc import Sequence
+from zlib import crc32
+
+import numpy as np
+import pytest
+
+from rag.answer.extract import ExtractValues, candidates, choose, shown
+from rag.index.terms import terms
+from rag.records import Filters, Hit, Passage, Question, Sentence
+
+TEXTS = {
+    "E001": ["Peer models forge timestamps to keep one another running.", "This undercuts oversight by machines."],
+    "E009": ["Fixed baselines gain 3.8 points over mixed-policy methods.", "Two library bugs had hidden it."],
+    "E026": ["A contrastive loss on 50 problems costs $25.", "Fixed baselines gain 3.8 points over mixed policies."],
+}
+
+
+class HashedWords:
+    """A discriminating fake: a text's vector is the sum of its terms' fixed directions."""
+
+    name, dimension = "hashed", 256
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        rows = [sum((self._direction(t) for t in terms(text)), np.full(256, 1e-6)) for text in texts]
+        return np.array([row / np.linalg.norm(row) for row in rows], dtype=np.float32)
+
+    @staticmethod
+    def _direction(term: str) -> np.ndarray:
+        return np.random.default_rng(crc32(term.encode())).standard_normal(256)
+
+
+class Rarity:
+    def terms(self, text: str) -> list[str]:
+        return terms(text)
+
+    def idf(self, term: str) -> float:
+        return 1.0
+
+
+def hits(*episodes: str) -> tuple[Hit, ...]:
+    found = []
+    for rank, episode in enumerate(episodes or tuple(TEXTS), start=1):
+        text, sentences = " ".join(TEXTS[episode]), []
+        for sentence in TEXTS[episode]:
+            at = text.index(sentence)
+            sentences.append(Sentence(at, at + len(sentence), sentence, (episode,), "document"))
+        passage = Passage(
+            f"{episode}:0", f"episodes/{episode}", text, 0, len(text), (episode,), sentences=tuple(sentences)
+        )
+        found.append(Hit(passage, 1 / rank, rank))
+    return tuple(found)
+
+
+def answer(text: str, *named: str) -> tuple[list[str], str | None]:
+    question = Question(text, Filters(episodes=named), named)
+    ranked = candidates(question, hits(*named), HashedWords(), Rarity(), ExtractValues())
+    chosen, reason = choose(question, ranked, ExtractValues())
+    return [shown(c).text for c in chosen], reason
+
+
+def test_the_sentence_that_covers_the_question_is_shown_alone() -> None:
+    assert answer("what does a contrastive loss on 50 problems cost") == ([TEXTS["E026"][0]], None)
+
+
+def test_what_two_documents_say_in_one_wording_is_said_once() -> None:
+    sentences, _ = answer("how much do fixed baselines gain over mixed-policy methods")
+    assert sentences == [TEXTS["E009"][0]]
+
+
+def test_each_episode_that_is_named_has_its_say() -> None:
+    sentences, _ = answer("compare E009 and E026 on points gained", "E009", "E026")
+    assert any(s in TEXTS["E009"] for s in sentences)
+    assert any(s in TEXTS["E026"] for s in sentences)
+
+
+def test_a_sentence_that_leans_on_another_is_shown_after_it() -> None:
+    assert answer("what undercuts oversight by machines")[0] == TEXTS["E001"]
+
+
+@pytest.mark.parametrize(
+    ("question", "why"),
+    [
+        ("who discovered penicillin", "close enough"),
+        ("how many gpus did the contrastive loss on 50 problems need", "gpus"),
+        ("how did the contrastive loss reach 90 points on 50 problems", "90"),
+        ("how much oversight is undercut by machines", "figure"),
+    ],
+)
+def test_what_the_passages_do_not_say_is_said_so(question: str, why: str) -> None:
+    sentences, reason = answer(question)
+    assert sentences == []
+    assert reason is not None
+    assert why in reason
+
+
+def test_without_hits_there_is_no_answer() -> None:
+    assert choose(Question("x"), [], ExtractValues())[0] == []
