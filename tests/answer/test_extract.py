@@ -95,5 +95,13 @@ def test_what_the_passages_do_not_say_is_said_so(question: str, why: str) -> Non
     assert why in reason
 
 
+def test_a_rhetorical_question_answers_nothing() -> None:
+    asks = "What does a contrastive loss cost?"
+    sentence = Sentence(0, len(asks), asks, ("E026",), "document")
+    hit = Hit(Passage("p", "d", asks, 0, len(asks), ("E026",), sentences=(sentence,)), 1.0, 1)
+    question = Question("what does a contrastive loss cost")
+    assert candidates(question, (hit,), HashedWords(), Rarity(), ExtractValues()) == []
+
+
 def test_without_hits_there_is_no_answer() -> None:
     assert choose(Question("x"), [], ExtractValues())[0] == []

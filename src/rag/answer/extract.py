@@ -55,6 +55,8 @@ _AMOUNT = re.compile(
     re.IGNORECASE,
 )
 _NAMES = re.compile(r"[a-z]*?0*(\d+)")  # "e26", "e026", and the "26" of "episode 26"
+_FIGURE = re.compile(r"\d+(?:\.\d+)?[kmbx]?")
+_ASKS = re.compile(r"\?[\"'”’)\]]*$")  # a rhetorical question states nothing
 _COUNTED = re.compile(r"\bhow many (\w+)", re.IGNORECASE)
 _VALUE = re.compile(
     r"\d|\b(?:half|twice|double[sd]?|triple[sd]?|tenfold|zero|one|two|three|four|five|six|ten|dozen|none)\b", re.I
@@ -72,7 +74,10 @@ def candidates(
     values: ExtractValues,
     id_pattern: str = DEFAULT_PATTERN,
 ) -> list[Candidate]:
-    """Every sentence of the best passages, best first. A named episode's passages offer its own sentences alone."""
+    """Every sentence of the best passages that states something, best first.
+
+    Where the question names episodes, only sentences attributed to one of them.
+    """
     numbers = {int(digits) for id in question.named for digits in re.findall(r"\d+", id)}
     named = {t for t in statistics.terms(question.text) if (m := _NAMES.fullmatch(t)) and int(m.group(1)) in numbers}
     asked = [t for t in dict.fromkeys(statistics.terms(question.text)) if t not in named and t not in _ASKING]
@@ -80,10 +85,11 @@ def candidates(
     total = sum(weight.values()) or 1.0
     counted = {t for noun in _COUNTED.findall(question.text) for t in statistics.terms(noun)}
     pool = [
-        (hit, sentence, plain(sentence.text, id_pattern))
+        (hit, sentence, text)
         for hit in hits[: values.passages]
         for sentence in hit.passage.sentences
         if not question.named or not set(question.named).isdisjoint(sentence.episodes)
+        if not _ASKS.search(text := plain(sentence.text, id_pattern))
     ]
     if not pool:
         return []
@@ -98,9 +104,17 @@ def candidates(
         score = values.cosine_weight * max(cosine, 0.0) + (1 - values.cosine_weight) * (0.7 * covered + 0.3 * near)
         if _AMOUNT.search(question.text) and not _VALUE.search(text):
             score *= 0.7
-        missing = frozenset(t for t in asked if t[0].isdigit() and t not in around) | (counted - own)
+        unstated = {t for t in asked if _FIGURE.fullmatch(t) and _spelled(t).isdisjoint(around)}
+        missing = frozenset(unstated | (counted - own))
         out.append(Candidate(hit.passage, sentence, hit.rank, score, near, own, missing))
     return sorted(out, key=lambda c: (-c.score, c.rank, c.sentence.start))
+
+
+_NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split()  # noqa: SIM905
+
+
+def _spelled(figure: str) -> set[str]:
+    return {figure, *([_NUMBER_WORDS[int(figure)]] if figure.isdigit() and int(figure) < len(_NUMBER_WORDS) else [])}
 
 
 # Index terms that ask and say nothing of what is asked.
