@@ -19,7 +19,8 @@ class ExtractValues:
     with the question plus the rest times the share of the question's terms, weighted by rarity, that it covers. Below
     `least_score` (`least_named` where the question names an episode, whose sentences alone are read) the best is no
     evidence; the terms that it and its passage leave uncovered may weigh at most
-    1 - `least_coverage`. A further sentence must reach `keep` of the best one's score.
+    1 - `least_coverage`. A further sentence must reach `keep` of the best one's score and cover
+    a term of the question that is not covered yet, or reach `equal` of it.
     """
 
     passages: int = 10
@@ -28,7 +29,8 @@ class ExtractValues:
     least_score: float = 0.36
     least_named: float = 0.2
     least_coverage: float = 0.3
-    keep: float = 0.8
+    keep: float = 0.75
+    equal: float = 0.95
     repeats: float = 0.6
 
 
@@ -36,8 +38,8 @@ class ExtractValues:
 class Candidate:
     """A sentence that may be evidence. `score`, `coverage` in 0..1; `rank` is its passage's.
 
-    `missing` are the figures that the question states and the passage does not, and the counted noun ("how many
-    GPUs") where the sentence lacks it.
+    `covers` are the terms of the question that the sentence has. `missing` are the figures that the question states
+    and the passage does not, and the counted noun ("how many GPUs") where the sentence lacks it.
     """
 
     passage: Passage
@@ -46,6 +48,7 @@ class Candidate:
     score: float
     coverage: float
     terms: frozenset[str]
+    covers: frozenset[str] = frozenset()
     missing: frozenset[str] = frozenset()
 
 
@@ -106,7 +109,7 @@ def candidates(
             score *= 0.7
         unstated = {t for t in asked if _FIGURE.fullmatch(t) and _spelled(t).isdisjoint(around)}
         missing = frozenset(unstated | (counted - own))
-        out.append(Candidate(hit.passage, sentence, hit.rank, score, near, own, missing))
+        out.append(Candidate(hit.passage, sentence, hit.rank, score, near, own, own.intersection(asked), missing))
     return sorted(out, key=lambda c: (-c.score, c.rank, c.sentence.start))
 
 
@@ -147,10 +150,13 @@ def choose(
     for candidate in ranked:
         if len(chosen) == values.sentences or candidate.score < values.keep * best.score:
             break
+        adds = candidate.covers - {t for other in chosen for t in other.covers}
+        if not adds and candidate.score < values.equal * best.score:
+            continue
         unsupported = set(_with_support(candidate, before)) - {candidate, *chosen}
         if not unsupported and all(_overlap(candidate, other) < values.repeats for other in chosen):
             chosen.append(candidate)
-    return _readable(chosen), None
+    return _readable(chosen, len(_with_support(best, before))), None
 
 
 def _with_support(candidate: Candidate, before: Mapping[tuple[str, int], Candidate]) -> list[Candidate]:
@@ -168,10 +174,11 @@ def _overlap(a: Candidate, b: Candidate) -> float:
     return len(a.terms & b.terms) / small if small else 1.0
 
 
-def _readable(chosen: list[Candidate]) -> list[Candidate]:
-    """Best document first, its sentences as they stand in it."""
+def _readable(chosen: list[Candidate], first: int) -> list[Candidate]:
+    """The first ones as they are, since they answer; then document by document, each document's in reading order."""
     order = list(dict.fromkeys(c.passage.document for c in chosen))
-    return sorted(chosen, key=lambda c: (order.index(c.passage.document), c.sentence.start))
+    rest = sorted(chosen[first:], key=lambda c: (order.index(c.passage.document), c.sentence.start))
+    return [*chosen[:first], *rest]
 
 
 def leans(sentence: Sentence) -> bool:
