@@ -34,6 +34,10 @@ def review(text: str, episode: str | None = None) -> list[tuple[str, tuple[str, 
         ("grouped [E030, E035, E061]", ["E030", "E035", "E061"]),
         ("run together E121E142E147E120 here", ["E121", "E142", "E147", "E120"]),
         ("E1000's gain (E026)", ["E1000", "E026"]),
+        ("_E030_ __E041__ **E042** `E043`", ["E030", "E041", "E042", "E043"]),
+        ("E026–E029, E041-43", ["E026", "E027", "E028", "E029", "E041", "E042", "E043"]),
+        ("[E026](https://example.org/E099) [[E030]] [^E031]", ["E026", "E030", "E031"]),
+        ("E026-based, E٠٢٦", ["E026"]),
         ("E2E, E5 embeddings, 1E6, 1E600, E. coli, pipE026, E026x, E26", []),
     ],
 )
@@ -73,6 +77,35 @@ def test_a_sentence_that_weighs_several_sources_belongs_to_none() -> None:
 def test_an_episodes_own_document_speaks_for_it_but_may_cite_another() -> None:
     found = review("It gains 3 points. Others disagree E010. It is small.", episode="E009")
     assert [s[1:] for s in found] == [(("E009",), "document"), (("E010",), "explicit"), (("E009",), "document")]
+
+
+def test_a_bare_marker_behind_a_full_stop_closes_the_sentence_before_it() -> None:
+    found = review("The lion roars. E026 The tiger jumps. E030 The bear sleeps. E031")
+    assert [s[1] for s in found] == [("E026",), ("E030",), ("E031",)]
+    assert review("The lion roars. E026 finds that tigers jump.")[1][1:] == (("E026",), "explicit")
+
+
+def test_what_a_comparison_or_a_turn_follows_is_not_prepared_by_it() -> None:
+    assert review("Camels drink much. The pump E026 was better than this camel E030.")[0][1:] == ((), "none")
+    assert review("Cost fell 3 points. However, E030 disagrees.")[0][1:] == ((), "none")
+
+
+def test_a_unit_ends_a_sentence_as_a_word_does() -> None:
+    assert len(review("Mice run 13 km/h. However, E055 finds that rats swim.")) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("It works [E026](https://example.org/26).", "It works."),
+        ("It works [E026, p. 3].", "It works [E026, p. 3]."),
+        ("It works: E026.", "It works: E026."),
+        ("It works in E026–E030.", "It works in E026–E030."),
+        ("See [E026] and _this_.", "See [E026] and this."),
+    ],
+)
+def test_what_is_shown_reads_well(text: str, shown: str) -> None:
+    assert plain(text) == shown
 
 
 def test_apostrophes_do_not_hide_the_end_of_a_sentence() -> None:

@@ -38,21 +38,46 @@ class Marker:
 
 @lru_cache(maxsize=16)
 def _patterns(id_pattern: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    one = re.compile(id_pattern)
-    run = rf"(?<!\w)(?:{id_pattern})+(?!\w)"
+    id = rf"(?a:{id_pattern})"
+    run = rf"(?<![^\W_])(?>(?:{id})+)(?:[-–](?>{id}|\d{{1,6}}))?(?![^\W_])"  # "_" may be emphasis, so it may touch
+    bare = rf"{run}(?:(?:\s*[,/&+]\s*(?:and\s+)?|\s+and\s+){run})*"
     listed = rf"{run}(?:(?:\s*[,;/&+]\s*(?:and\s+)?|\s+and\s+){run})*"
-    return one, re.compile(rf"\[\s*{listed}\s*\]|\(\s*{listed}\s*\)|{listed}")
+    link = r"(?:\([^()\s]{0,300}\))?"
+    group = rf"\[{{1,2}}\^?\s*{listed}\s*\]{{1,2}}{link}|\(\s*{listed}\s*\)|{bare}"
+    return re.compile(rf"({id})(?:[-–]({id}|\d+))?"), re.compile(group)
 
 
 def find_markers(text: str, id_pattern: str = DEFAULT_PATTERN) -> Iterator[Marker]:
-    """Markers from left to right.
+    """Markers from left to right; a range stands for the episodes between its ends too.
 
     >>> [m.episodes for m in find_markers("so E026. Others [E030, E035] and E121E142; E2E, E5, 1E600, E. coli")]
     [('E026',), ('E030', 'E035'), ('E121', 'E142')]
+    >>> [m.episodes for m in find_markers("[E026](https://example.org/26), _E030_, E041–43")]
+    [('E026',), ('E030',), ('E041', 'E042', 'E043')]
     """
     one, group = _patterns(id_pattern)
     for found in group.finditer(text):
-        yield Marker(found.start(), found.end(), tuple(dict.fromkeys(m.group() for m in one.finditer(found.group()))))
+        ids = (
+            id
+            for m in one.finditer(found.group().partition("](")[0])
+            for id in _range(m.group(1), m.group(m.lastindex or 1))
+        )
+        yield Marker(found.start(), found.end(), tuple(dict.fromkeys(ids)))
+
+
+_NUMBER_AT_END = re.compile(r"\d+$")
+_LONGEST_RANGE = 50
+
+
+def _range(first: str, last: str) -> list[str]:
+    low, high = _NUMBER_AT_END.search(first), _NUMBER_AT_END.search(last)
+    if first == last or low is None or high is None:
+        return [first]
+    digits = low.group()
+    end = high.group() if len(high.group()) >= len(digits) else digits[: -len(high.group())] + high.group()
+    if not 0 < int(end) - int(digits) <= _LONGEST_RANGE:
+        return [first, last] if last != high.group() else [first]
+    return [f"{first[: low.start()]}{n:0{len(digits)}d}" for n in range(int(digits), int(end) + 1)]
 
 
 # A bare marker that is a word of its sentence ("E026 shows", "as in E009") must stay; one behind a claim may go.
@@ -61,7 +86,7 @@ _GOVERNS = re.compile(
     r"\b(?:in|of|from|by|see|with|and|to|as|than|like|unlike|whereas|while|both|for|after|on|versus|vs\.?|episodes?)\s*$",
     re.I,
 )
-_EMPHASIS = re.compile(r"(?<!\w)(\*\*|__|\*|_|`)(?=\S)(.+?)(?<=\S)\1(?!\w)", re.S)
+_EMPHASIS = re.compile(r"(?<!\w)(\*\*|__|\*|_|`)(?=\S)(.{1,500}?)(?<=\S)\1(?!\w)", re.S)
 
 
 def plain(text: str, id_pattern: str = DEFAULT_PATTERN) -> str:
@@ -78,13 +103,20 @@ def plain(text: str, id_pattern: str = DEFAULT_PATTERN) -> str:
 def _plain(text: str, id_pattern: str) -> str:
     kept, last = [], 0
     for marker in find_markers(text, id_pattern):
-        governed = _GOVERNS.search(text, max(0, marker.start - 20), marker.start) or not text[: marker.start].strip()
-        if not governed and (text[marker.start] in "[(" or _BEHIND.match(text, marker.end)):
+        bracketed = text[marker.start] in "[("
+        if not _governed(text, marker) and (bracketed or _BEHIND.match(text, marker.end)):
             kept.append(text[last : marker.start].rstrip())
             last = marker.end
     kept.append(text[last:])
     words = _EMPHASIS.sub(r"\2", "".join(kept))
     return " ".join(words.split()).lstrip("—–-; ")
+
+
+def _governed(text: str, marker: Marker) -> bool:
+    """Whether the words before a marker need it: a preposition, a colon, a bracket that holds more than the marker."""
+    before = text[: marker.start].rstrip()
+    inside = any(before.count(left) > before.count(right) for left, right in ("[]", "()"))
+    return not before or inside or before[-1] in ",:;/–—" or _GOVERNS.search(before[-20:]) is not None
 
 
 def sentences(document: Document, id_pattern: str = DEFAULT_PATTERN) -> tuple[Sentence, ...]:
@@ -98,35 +130,43 @@ def sentences(document: Document, id_pattern: str = DEFAULT_PATTERN) -> tuple[Se
 
 
 def _attribute(document: Document, paragraph: Paragraph, id_pattern: str) -> Iterator[Sentence]:
-    claims = [
-        (
-            start,
-            end,
-            tuple(dict.fromkeys(e for m in find_markers(document.text[start:end], id_pattern) for e in m.episodes)),
-        )
-        for start, end in claim_spans(document.text, paragraph.start, paragraph.end, id_pattern)
-    ]
-    marked = [episodes for _, _, episodes in claims]
-    for at, (start, end, episodes) in enumerate(claims):
+    spans = claim_spans(document.text, paragraph.start, paragraph.end, id_pattern)
+    claims = [_Claim(document.text[start:end], id_pattern) for start, end in spans]
+    for at, ((start, end), claim) in enumerate(zip(spans, claims, strict=True)):
+        episodes = claim.episodes
         how: Attribution = "explicit"
         if not episodes and document.episode is not None:
             episodes, how = (document.episode,), "document"
         elif not episodes:
-            episodes = _neighbour(document.text[start:end], marked[:at], marked[at + 1 :])
+            episodes = _neighbour(claim.text, claims[:at], claims[at + 1 :])
             how = "inherited" if episodes else "none"
-        yield Sentence(start, end, document.text[start:end], episodes, how)
+        yield Sentence(start, end, claim.text, episodes, how)
 
 
-def _neighbour(text: str, before: Sequence[tuple[str, ...]], after: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    preceding = [episodes for episodes in before if episodes]
-    following = [episodes for episodes in after if episodes]
-    if _SYNTHESIS.match(text) and len({e for episodes in preceding for e in episodes}) > 1:
+class _Claim:
+    def __init__(self, text: str, id_pattern: str) -> None:
+        self.text, self.markers = text, tuple(find_markers(text, id_pattern))
+        self.episodes = tuple(dict.fromkeys(e for m in self.markers for e in m.episodes))
+
+
+# What turns against the sentence before it was not prepared by it.
+_TURNS = re.compile(
+    r"[—–-]?\s*(?:however|but|yet|still|in contrast|by contrast|conversely|unlike|other|another)\b", re.I
+)
+
+
+def _neighbour(text: str, before: Sequence[_Claim], after: Sequence[_Claim]) -> tuple[str, ...]:
+    preceding = [claim for claim in before if claim.episodes]
+    following = [claim for claim in after if claim.episodes]
+    if _SYNTHESIS.match(text) and len({e for claim in preceding for e in claim.episodes}) > 1:
         return ()
     if preceding:
-        return preceding[-1]
-    if _SEVERAL.match(text) and len({e for episodes in following for e in episodes}) > 1:
+        return preceding[-1].episodes
+    if not following or (_SEVERAL.match(text) and len({e for claim in following for e in claim.episodes}) > 1):
         return ()
-    return following[0] if following else ()
+    # A claim that weighs one episode against another does not say which of them was prepared.
+    prepared = following[0]
+    return () if len(prepared.markers) > 1 or _TURNS.match(prepared.text) else prepared.episodes
 
 
 _CLOSES = re.compile(r"[.!?…]+[\"'”’)\]*_]*(?=\s)|;(?=\s)|(?=\s+(?:[—–]|--?)\s)")
@@ -140,7 +180,7 @@ def claim_spans(text: str, start: int, end: int, id_pattern: str = DEFAULT_PATTE
     before a dash or a semicolon, where what follows has a marker of its own to stand on.
     """
     claims: list[tuple[int, int]] = []
-    for left, right in sentence_spans(text, start, end):
+    for left, right in _moved(text, sentence_spans(text, start, end), id_pattern):
         markers = list(find_markers(text[left:right], id_pattern))
         begin = left
         for marker in markers:
@@ -156,3 +196,26 @@ def claim_spans(text: str, start: int, end: int, id_pattern: str = DEFAULT_PATTE
             begin = closes.end() + len(text[closes.end() : right]) - len(text[closes.end() : right].lstrip())
         claims.append((begin, right))
     return claims
+
+
+_CAPITAL = re.compile(r"\s+[^\W\d_a-zà-ÿ]")
+
+
+def _moved(text: str, spans: list[tuple[int, int]], id_pattern: str) -> list[tuple[int, int]]:
+    """Sentences, where a bare marker behind a full stop goes with the sentence that it closes.
+
+    "The lion roars. E026 The tiger jumps. E030" cites E026 for the lion; "The lion roars. E026 finds …" does not.
+    """
+    moved: list[tuple[int, int]] = []
+    for left, right in spans:
+        marker = next(find_markers(text[left:right], id_pattern), None)
+        if moved and marker is not None and marker.start == 0:
+            end = left + marker.end
+            alone = not re.search(r"\w", text[end:right])
+            unmarked = next(find_markers(text[slice(*moved[-1])], id_pattern), None) is None
+            if alone or (unmarked and _CAPITAL.match(text, end, right)):
+                moved[-1] = (moved[-1][0], right if alone else end)
+                left = right if alone else end + len(text[end:right]) - len(text[end:right].lstrip())
+        if left < right:
+            moved.append((left, right))
+    return moved

@@ -12,6 +12,8 @@ MAX_CHARS = 2000
 _TAIL = re.compile(r"(?:\[[^\[\]]{1,80}\]|\(\s*[A-Z]+-?\d+[^()]{0,60}\)|[\"'”’)\]*_.…!?]+)(?=\s|$)")
 # sentencex takes two apostrophes for a quotation and never cuts inside one ("the library's bug. The authors' fix").
 _APOSTROPHES = str.maketrans(dict.fromkeys("'‘’", "\u02bc"))
+# sentencex takes the unit of "13 km/h." and "5 m." for an initial.
+_UNIT = re.compile(r"(?:\w/[a-z]|\d\s?[A-Za-z])\.\s+(?=[A-Z])")
 _WORD = re.compile(r"\w")
 
 
@@ -48,8 +50,9 @@ def _raw(text: str, start: int, end: int) -> list[tuple[int, int]]:
     pieces = segment("en", masked)
     if "".join(pieces) != masked:  # offsets count on it; were a character ever lost, do not cut at all
         return [(start, end)]
-    ends = list(accumulate(map(len, pieces), initial=start))
-    return list(pairwise(ends))
+    ends = set(accumulate(map(len, pieces), initial=start))
+    ends.update(m.end() for m in _UNIT.finditer(text, start, end))
+    return list(pairwise(sorted(ends)))
 
 
 def _skip_space(text: str, left: int, right: int) -> int:
