@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from rag.corpus.fields import Draft
 from rag.corpus.markdown import WITHIN
@@ -66,7 +67,7 @@ def blocks(text: str, *, wrapped: bool = True) -> list[Span]:
     >>> blocks("a\nb \n\n  c"), blocks("a\nb", wrapped=False)
     ([(0, 3), (8, 9)], [(0, 1), (2, 3)])
     """
-    more = r"(?:\n[^\S\n]*\S[^\n]*)*" if wrapped else ""
+    more = r"(?:\n(?![^\S\n]*[-*•]\s)[^\S\n]*\S[^\n]*)*" if wrapped else ""  # an item is a block of its own
     found = (match.span() for match in re.finditer(rf"\S[^\n]*{more}", text))
     return [(start, start + len(text[start:end].rstrip())) for start, end in found]
 
@@ -105,4 +106,10 @@ def _sections(text: str, spans: Sequence[Span], id_pattern: str) -> tuple[Paragr
         run = []
     if len(run) > _MOST_NESTED:
         heading, run = names(run[:1]), run[1:]
-    return (*found, *(Paragraph(*item, heading) for item in run))
+    found += [Paragraph(*item, heading) for item in run]
+    return tuple(replace(p, start=p.start + len(_item_mark(text[p.start : p.end]))) for p in found)
+
+
+def _item_mark(text: str) -> str:
+    mark = re.match(r"[-*•]\s+(?=\S)", text)
+    return mark.group() if mark else ""
