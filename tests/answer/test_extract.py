@@ -6,7 +6,7 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from rag.answer.extract import ExtractValues, candidates, choose, shown
+from rag.answer.extract import Candidate, ExtractValues, candidates, choose, shown
 from rag.index.terms import terms
 from rag.records import Filters, Hit, Passage, Question, Sentence
 
@@ -101,6 +101,26 @@ def test_a_rhetorical_question_answers_nothing() -> None:
     hit = Hit(Passage("p", "d", asks, 0, len(asks), ("E026",), sentences=(sentence,)), 1.0, 1)
     question = Question("what does a contrastive loss cost")
     assert candidates(question, (hit,), HashedWords(), Rarity(), ExtractValues()) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("turns this around E026.", "Turns this around."),
+        ("vLLM serves E026.", "vLLM serves."),
+        ("µP scales.", "µP scales."),
+    ],
+)
+def test_a_sentence_starts_with_a_capital_where_it_is_a_word(written: str, said: str) -> None:
+    sentence = Sentence(0, len(written), written, ("E026",), "explicit")
+    passage = Passage("p", "d", written, 0, len(written), sentences=(sentence,))
+    assert shown(Candidate(passage, sentence, 1, 1.0, 1.0, frozenset())).text == said
+
+
+def test_a_filter_of_episodes_leaves_out_what_others_say_beside_them() -> None:
+    question = Question("what do baselines gain, what does the loss cost", Filters(episodes=("E009",)))
+    found = candidates(question, hits(), HashedWords(), Rarity(), ExtractValues())
+    assert {c.sentence.episodes for c in found} == {("E009",)}
 
 
 def test_without_hits_there_is_no_answer() -> None:

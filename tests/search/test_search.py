@@ -25,7 +25,47 @@ def test_every_spelling_names_one_episode(text: str) -> None:
     assert understand(text, KNOWN).filters.episodes == ("E026",)
 
 
-@pytest.mark.parametrize("text", ["E5 embeddings", "e5-large", "E2E training", "1E6 steps", "E. coli", "26 papers"])
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("compare episodes 9, 26 and E5", ("E009", "E026", "E005")),
+        ("episodes 24-26", ("E024", "E025", "E026")),
+        ("E26–27?", ("E026", "E027")),
+        ("E009E026", ("E009", "E026")),
+        ("what does e9 say", ("E009",)),
+    ],
+)
+def test_several_may_be_named(text: str, named: tuple[str, ...]) -> None:
+    assert understand(text, KNOWN).named == named
+
+
+@pytest.mark.parametrize(
+    ("known", "text", "named"),
+    [
+        (["S01E05", "S02E05"], "what does s01e05 say, and episode 5", ("S01E05",)),
+        (["026", "027"], "026 or 27", ("026",)),
+        (["ep-26", "ep-27"], "EP-26 and ep 27", ("ep-26", "ep-27")),
+        ([], "episode 26", ()),
+    ],
+)
+def test_any_scheme_of_ids_will_do(known: list[str], text: str, named: tuple[str, ...]) -> None:
+    assert understand(text, known).named == named
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "E5 embeddings",
+        "e5-large",
+        "E2E training",
+        "1E6 steps",
+        "E. coli",
+        "26 papers",
+        "E9 lattices",
+        "eps 8/255",
+        "type e 26",
+    ],
+)
 def test_what_only_looks_like_an_episode_names_none(text: str) -> None:
     assert understand(text, KNOWN).named == ()
 
@@ -34,7 +74,7 @@ def test_an_unknown_episode_is_named_as_such() -> None:
     assert understand("what does episode 999 say", KNOWN).named == ("E999",)
 
 
-@pytest.mark.parametrize("text", ["", "  ", "?!", "x" * (MAX_CHARS + 1)])
+@pytest.mark.parametrize("text", ["", "  ", "?!", "x" * (MAX_CHARS + 1), "caf\udce9"])
 def test_a_question_without_words_or_without_end_is_refused(text: str) -> None:
     with pytest.raises(QuestionError):
         understand(text, KNOWN)

@@ -59,7 +59,8 @@ _AMOUNT = re.compile(
 )
 _NAMES = re.compile(r"[a-z]*?0*(\d+)")  # "e26", "e026", and the "26" of "episode 26"
 _FIGURE = re.compile(r"\d+(?:\.\d+)?[kmbx]?")
-_ASKS = re.compile(r"\?[\"'”’)\]]*$")  # a rhetorical question states nothing
+_STATES = re.compile(r"\w[^?]*$")  # a rhetorical question states nothing, nor does a rule of dashes
+_PLAIN_WORD = re.compile(r"[a-z]+(?![\w-])")  # "vLLM" and "µP" keep their first letters
 _COUNTED = re.compile(r"\bhow many (\w+)", re.IGNORECASE)
 _VALUE = re.compile(
     r"\d|\b(?:half|twice|double[sd]?|triple[sd]?|tenfold|zero|one|two|three|four|five|six|ten|dozen|none)\b", re.I
@@ -79,7 +80,7 @@ def candidates(
 ) -> list[Candidate]:
     """Every sentence of the best passages that states something, best first.
 
-    Where the question names episodes, only sentences attributed to one of them.
+    Where the question names episodes, or its filters do, only sentences attributed to one of them.
     """
     numbers = {int(digits) for id in question.named for digits in re.findall(r"\d+", id)}
     named = {t for t in statistics.terms(question.text) if (m := _NAMES.fullmatch(t)) and int(m.group(1)) in numbers}
@@ -87,12 +88,13 @@ def candidates(
     weight = {term: statistics.idf(term) for term in asked}
     total = sum(weight.values()) or 1.0
     counted = {t for noun in _COUNTED.findall(question.text) for t in statistics.terms(noun)}
+    only = set(question.named or question.filters.episodes)
     pool = [
         (hit, sentence, text)
         for hit in hits[: values.passages]
         for sentence in hit.passage.sentences
-        if not question.named or not set(question.named).isdisjoint(sentence.episodes)
-        if not _ASKS.search(text := plain(sentence.text, id_pattern))
+        if not only or not only.isdisjoint(sentence.episodes)
+        if _STATES.search(text := plain(sentence.text, id_pattern))
     ]
     if not pool:
         return []
@@ -201,4 +203,6 @@ def shown(candidate: Candidate, id_pattern: str = DEFAULT_PATTERN) -> AnswerSent
         support=1.0,
     )
     text = plain(sentence.text, id_pattern)
-    return AnswerSentence(text[:1].upper() + text[1:], (evidence,))
+    if _PLAIN_WORD.match(text):
+        text = text[0].upper() + text[1:]
+    return AnswerSentence(text, (evidence,))

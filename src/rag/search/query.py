@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from rag.errors import QuestionError
 from rag.records import Filters, Question
@@ -12,11 +14,21 @@ from rag.records import Filters, Question
 MAX_CHARS = 1000
 """The longest question, in characters."""
 
-_DIGITS = re.compile(r"\d+")
-_SPELLED = re.compile(r"\b(?:episodes?|eps?\.?)\s*#?\s*(\d{1,6})\b", re.IGNORECASE)
-# "E5 embeddings" is a model, "e5" an episode.
+_NUMBERS = re.compile(r"\d+")
+_MOST_IN_A_RANGE = 50
+_LISTED = r"\d{1,6}(?:\s*(?:,|and|&|or|vs\.?|to|[-–])\s*(?:and\s+)?#?\d{1,6})*(?![\w/%]|\.\d)"
+_SPELLED = re.compile(
+    rf"\b(?:episodes?|eps?\.|ep)\s*(?:numbers?\s*|nos?\.?\s*)?#?({_LISTED})|(?<!\w)#(\d{{1,6}})\b", re.I
+)
+_IN_LIST = re.compile(r"(\d+)(?:\s*(?:to|[-–])\s*#?(\d+))?")
+# "E5 embeddings" is a model and "E8 lattice" a lattice; "e5 says" and "in E5?" are an episode.
 _MODEL = re.compile(
     r"[\s-]+(?:embedd\w*|encoders?|models?|mistral|small|base|large|multilingual|instruct|vectors?)\b", re.I
+)
+_ONE_DIGIT = re.compile(
+    r"(?:['’]s\b|\s*[?!.,;:)]|\s*$|\s+(?:say|said|claim|find|found|show|report|argue|conclude|cost|mean|use|do|did|is|was|ha[sd]"
+    r"|have|about|and|or|vs|versus|to|on)\w*\b)",
+    re.I,
 )
 
 
@@ -37,6 +49,8 @@ def understand(text: str, known: Sequence[str], filters: Filters = Filters()) ->
         raise QuestionError(f"the question has {len(text)} characters, at most {MAX_CHARS} are taken; shorten it")
     if not any(c.isalnum() for c in text):
         raise QuestionError(f"the question {text!r} has no words; ask something like: rag ask 'What did E026 cost?'")
+    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+        raise QuestionError("the question is not UTF-8; send it in that encoding")
     named = named_episodes(text, known)
     if named and not filters.episodes:
         filters = replace(filters, episodes=named)
@@ -44,22 +58,82 @@ def understand(text: str, known: Sequence[str], filters: Filters = Filters()) ->
 
 
 def named_episodes(text: str, known: Sequence[str]) -> tuple[str, ...]:
-    """Episodes that the text names, in order; an ID of the known kind that no document knows is named as typed."""
-    of_number = {(_letters(id), int(m.group())): id for id in known if (m := _DIGITS.search(id))}
-    kinds = sorted({letters for letters, _ in of_number if letters})
-    found: list[tuple[int, str]] = []
-    for letters in kinds:
-        typed = re.finditer(rf"(?<!\w){re.escape(letters)}[ ]?0*(\d{{1,6}})(?!\w)", text, re.IGNORECASE)
-        found += [
-            (m.start(), of_number.get((letters, int(m.group(1))), m.group().upper().replace(" ", "")))
-            for m in typed
-            if not _MODEL.match(text, m.end())
-        ]
-    for m in _SPELLED.finditer(text):
-        same = [id for (_, number), id in of_number.items() if number == int(m.group(1))]
-        found.append((m.start(), same[0] if len(same) == 1 else f"{kinds[0] if kinds else ''}{int(m.group(1)):03d}"))
-    return tuple(dict.fromkeys(id for _, id in sorted(found)))
+    """Episodes that the text names, in order, each once: as written, in short, or spelled out; lists and ranges too.
+
+    Short and spelled forms need IDs with one number in them. An ID of their shape that no document knows is named
+    all the same, so that it can be said that there is none.
+
+    >>> named_episodes("compare episodes 26, 30-31 and e9", ["E009", "E026", "E030", "E031"])
+    ('E026', 'E030', 'E031', 'E009')
+    >>> named_episodes("what does s01e05 say", ["S01E05", "S02E05"])
+    ('S01E05',)
+    """
+    scheme = _scheme(tuple(known))
+    found = sorted(scheme.mentions(text))
+    return tuple(dict.fromkeys(id for _, id in found))
 
 
-def _letters(id: str) -> str:
-    return _DIGITS.split(id)[0].upper()
+@dataclass(frozen=True)
+class _Scheme:
+    """The known IDs: all of them by their folded spelling, and those of one number by their letters and number."""
+
+    folded: dict[str, str]
+    literal: re.Pattern[str] | None
+    numbered: dict[tuple[str, int], str]
+    prefixes: tuple[str, ...]  # the most common one first
+    width: int
+
+    def mentions(self, text: str) -> Iterator[tuple[int, str]]:
+        taken: list[tuple[int, int]] = []
+        for run in self.literal.finditer(text) if self.literal else ():
+            taken.append(run.span())
+            for number, m in enumerate(self.literal_one.finditer(run.group())):
+                yield run.start() + number, self.folded[m.group().casefold()]
+        for prefix in self.prefixes:
+            gap = r"[-\s]?" if len(prefix) > 1 else "-?"
+            letters = re.escape(prefix)
+            short = rf"(?<![^\W_]){letters}{gap}(\d{{1,6}})(?:[-–](?:{letters})?(\d{{1,6}}))?(?![^\W_]|[./]\d)"
+            for m in re.finditer(short, text, re.I | re.A) if prefix else ():
+                if any(a < m.end() and m.start() < b for a, b in taken) and m.group(2) is None:
+                    continue
+                one = len(m.group(1)) == 1
+                if not _MODEL.match(text, m.end()) and (not one or m.group(2) or _ONE_DIGIT.match(text, m.end())):
+                    yield from ((m.start(), self._id(prefix, n)) for n in _range(m.group(1), m.group(2)))
+        for m in _SPELLED.finditer(text) if self.prefixes else ():
+            for part in _IN_LIST.finditer(m.group(1) or m.group(2)):
+                yield from ((m.start(), self._id(None, n)) for n in _range(part.group(1), part.group(2)))
+
+    @property
+    def literal_one(self) -> re.Pattern[str]:
+        return re.compile("|".join(map(re.escape, sorted(self.folded, key=len, reverse=True))), re.I)
+
+    def _id(self, prefix: str | None, number: int) -> str:
+        for letters in (prefix,) if prefix is not None else self.prefixes:
+            if (letters, number) in self.numbered:
+                return self.numbered[letters, number]
+        return f"{self.prefixes[0] if prefix is None else prefix}{number:0{self.width}d}"
+
+
+@lru_cache(maxsize=8)
+def _scheme(known: tuple[str, ...]) -> _Scheme:
+    folded = {id.casefold(): id for id in known}
+    any_of = "|".join(map(re.escape, sorted(known, key=len, reverse=True)))
+    numbered = {(_NUMBERS.split(id)[0], int(_NUMBERS.findall(id)[0])): id for id in known if _one_number(id)}
+    letters = Counter(prefix for prefix, _ in numbered)
+    widths = Counter(len(_NUMBERS.findall(id)[0]) for id in numbered.values())
+    return _Scheme(
+        folded,
+        re.compile(rf"(?<![^\W_])(?>(?:{any_of})+)(?![^\W_])", re.I) if known else None,
+        numbered,
+        tuple(prefix for prefix, _ in letters.most_common()),
+        widths.most_common(1)[0][0] if widths else 1,
+    )
+
+
+def _one_number(id: str) -> bool:
+    return len(_NUMBERS.findall(id)) == 1 and id[-1].isdigit()
+
+
+def _range(first: str, last: str | None) -> list[int]:
+    low, high = int(first), int(last or first)
+    return list(range(low, high + 1)) if low < high <= low + _MOST_IN_A_RANGE else list(dict.fromkeys((low, high)))
