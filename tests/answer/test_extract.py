@@ -108,6 +108,7 @@ def test_a_rhetorical_question_answers_nothing() -> None:
     [
         ("turns this around E026.", "Turns this around."),
         ("vLLM serves E026.", "vLLM serves."),
+        ("It serves E026;", "It serves."),
         ("µP scales.", "µP scales."),
     ],
 )

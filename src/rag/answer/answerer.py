@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 from rag.answer.extract import ExtractValues, candidates, choose, shown
+from rag.answer.verify import verify
 from rag.corpus.markers import DEFAULT_PATTERN
 from rag.ports import Encoder, Library, Retriever, TermStatistics
 from rag.records import Answer, AnswerSentence, Citation, Filters
@@ -42,7 +43,9 @@ class Answerer:
         else:
             ranked = candidates(question, hits, self._encoder, self._statistics, self._values, self._id_pattern)
             chosen, reason = choose(question, ranked, self._values)
-            sentences = tuple(shown(c, self._id_pattern) for c in chosen)
+            sentences = tuple(s for c in chosen if self._supported(s := shown(c, self._id_pattern)))
+            if chosen and not sentences:
+                reason = "what was found does not stand up to its own quote"
         answered = time.perf_counter()
         return Answer(
             question=question,
@@ -57,6 +60,14 @@ class Answerer:
                 "total": round(1000 * (answered - began), 2),
             },
         )
+
+    def _supported(self, sentence: AnswerSentence) -> bool:
+        quotes = [e.quote for e in sentence.evidence]
+        episodes = [e.episodes for e in sentence.evidence]
+        found = verify(
+            sentence.text, quotes, cited=sentence.citations, attributed=episodes, id_pattern=self._id_pattern
+        )
+        return found.verdict == "supported"
 
     def _citations(self, sentences: tuple[AnswerSentence, ...]) -> tuple[Citation, ...]:
         out = []

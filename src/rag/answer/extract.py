@@ -203,6 +203,8 @@ def shown(candidate: Candidate, id_pattern: str = DEFAULT_PATTERN) -> AnswerSent
         support=1.0,
     )
     text = plain(sentence.text, id_pattern)
+    if text.endswith(";"):
+        text = f"{text[:-1]}."
     if _PLAIN_WORD.match(text):
         text = text[0].upper() + text[1:]
     return AnswerSentence(text, (evidence,))
