@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rag.errors import IndexBusy, IndexUnusable
+from rag.errors import IndexBusy, IndexUnusable, SettingsError
 from rag.index.build import ENCODER, KEYS, VECTORS, BuildReport, build
-from rag.index.dense import FILE, DenseRetriever
+from rag.index.dense import FILE, DenseRetriever, write_vectors
 from rag.index.encode import OnnxEncoder, RememberedEncoder
+from rag.index.export import EncoderChoice
 from rag.index.library import IndexLibrary
 from rag.index.sparse import FOLDER, RankBM25Retriever, TantivyRetriever
-from rag.index.store import IndexFolder
+from rag.index.store import FILES, IndexFolder, Manifest
 from rag.records import Document, Filters, IndexInfo, Paragraph, Question
 
 pytest.importorskip("torch", reason="exporting an encoder needs the `build` extra")
@@ -131,6 +132,67 @@ def test_a_damaged_file_is_refused_with_the_mend(copied: IndexFolder) -> None:
     copied.checked()
 
 
+def test_every_generation_lists_what_the_format_says(built: IndexFolder) -> None:
+    assert set(built.checked()[1].files) >= FILES
+
+
+@pytest.mark.parametrize("files", [{}, dict.fromkeys(FILES - {"columns.json"}, ""), None, ["columns.json"]])
+def test_a_manifest_that_lists_too_few_files_is_refused_with_the_mend(copied: IndexFolder, files: object) -> None:
+    path = copied.current()[0] / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"files": files}))
+    with pytest.raises(IndexUnusable, match=r"manifest\.json.*rag index"):
+        copied.checked()
+
+
+def test_a_build_published_while_we_read_is_read_instead(copied: IndexFolder) -> None:
+    class Overtaken(IndexFolder):
+        """Reads slowly: while it does, two builds publish and sweep away what it was reading."""
+
+        def current(self) -> tuple[Path, Manifest]:
+            serving = super().current()
+            if serving[0] == first:
+                for text in ("One thing E001.", "Another thing E001."):
+                    build([document("reviews/r", text)], copied)
+            return serving
+
+    first = copied.current()[0]
+    folder, _ = Overtaken(copied.path).checked()
+    assert not first.exists()
+    assert folder == copied.checked()[0]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"documents": [[]]}'])
+def test_columns_that_cannot_be_read_are_an_unusable_index(copied: IndexFolder, text: str) -> None:
+    path, manifest = copied.checked()
+    (path / "columns.json").write_text(text)
+    with pytest.raises(IndexUnusable, match=r"columns\.json cannot be read.*rag index"):
+        IndexLibrary(path, IndexInfo(manifest.generation, manifest.passages, "e"))
+
+
+def test_passages_that_cannot_be_read_are_an_unusable_index(copied: IndexFolder) -> None:
+    path, manifest = copied.checked()
+    info = IndexInfo(manifest.generation, manifest.passages, "e")
+    (path / "passages.jsonl").write_bytes(b"{" * (path / "passages.jsonl").stat().st_size)
+    with pytest.raises(IndexUnusable, match=r"passages\.jsonl cannot be read.*rag index"):
+        IndexLibrary(path, info).passage(0)
+    (path / "passages.npy").unlink()
+    with pytest.raises(IndexUnusable, match=r"passages\.jsonl cannot be read.*rag index"):
+        IndexLibrary(path, info)
+
+
+def test_a_token_is_another_one_once_another_generation_serves(copied: IndexFolder, tmp_path: Path) -> None:
+    before = copied.token()
+    assert before == copied.token() != IndexFolder(tmp_path / "none").token()
+    build([document("reviews/r", "Entirely new words E001.")], copied)
+    assert copied.token() != before
+
+
+def test_a_model_that_does_not_load_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(SettingsError, match=r"^encoder\.model '.*' does not load \(.*\); give [^\n]*$"):
+        build(documents(), IndexFolder(tmp_path / "index"), encoder=EncoderChoice(str(tmp_path)))
+
+
 def test_another_format_is_refused_with_the_mend(copied: IndexFolder) -> None:
     path = copied.current()[0] / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 0}))
@@ -200,3 +262,8 @@ def test_neighbours_stand_around_a_passage(built: IndexFolder, tmp_path: Path) -
     library, _, _ = opened(folder)
     second = library.passage(1)
     assert [p.id for p in library.neighbours(second)] == [library.passage(0).id, library.passage(2).id]
+
+
+def test_vectors_that_cannot_be_written_are_an_oserror(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="cannot be written"):
+        write_vectors(np.ones((1, 4), dtype=np.float32), tmp_path / "nowhere" / FILE)

@@ -1,7 +1,12 @@
 """BM25 against an implementation written apart, over the corpus of this repository."""
 
 import math
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +16,7 @@ from rag.corpus.split import SplitValues, index_text, split
 from rag.index.library import IndexLibrary, write_library
 from rag.index.sparse import RankBM25Retriever, TantivyRetriever, write_terms
 from rag.index.terms import terms
-from rag.records import IndexInfo, Question
+from rag.records import Document, IndexInfo, Paragraph, Question
 
 CORPUS = Path(__file__).resolve().parents[2] / "corpus"
 QUESTIONS = [
@@ -73,3 +78,48 @@ def test_idf_is_the_same_from_either(engines: tuple[list[str], TantivyRetriever,
     _, tantivy, oracle = engines
     for term in ("grpo", "agent", "nowher"):
         assert tantivy.idf(term) == pytest.approx(oracle.idf(term))
+
+
+@pytest.fixture
+def read_only() -> Iterator[Path]:
+    """A library of one passage that nobody may write to, where any user can reach it."""
+    folder = Path(tempfile.mkdtemp())
+    text = "Yeast makes gas E001."
+    passages = split(Document("reviews/r", "review", "R", text, (Paragraph(0, len(text)),)), SplitValues())
+    write_library([], passages, folder)
+    write_terms([p.text for p in passages], folder / "bm25")
+    for path in (*folder.rglob("*"), folder):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    yield folder
+    for path in (folder, folder / "bm25"):
+        path.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+ASK = """
+import os, sys
+from pathlib import Path
+from rag.index.library import IndexLibrary
+from rag.index.sparse import TantivyRetriever
+from rag.index.terms import terms
+from rag.records import IndexInfo, Question
+folder = Path(sys.argv[1])
+library = IndexLibrary(folder, IndexInfo("g", 1, "e"))
+terms("imported")  # whoever comes next may not read this environment
+if os.getuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+assert not os.access(folder / "bm25", os.W_OK)
+retriever = TantivyRetriever(folder / "bm25", library)
+print(retriever.retrieve(Question("yeast"), 1)[0].passage.document, len(os.listdir(os.environ["TMPDIR"])))
+del retriever
+print(len(os.listdir(os.environ["TMPDIR"])))
+"""
+
+
+def test_an_index_that_may_only_be_read_answers(read_only: Path) -> None:
+    with tempfile.TemporaryDirectory() as links:
+        Path(links).chmod(0o777)
+        command = [sys.executable, "-c", ASK, str(read_only)]
+        done = subprocess.run(command, env={"TMPDIR": links}, capture_output=True, text=True)
+    assert done.stdout.split() == ["reviews/r", "1", "0"], done.stderr

@@ -66,7 +66,7 @@ def build(
         passages = sorted((p for d in held for p in split(d, values, id_pattern)), key=lambda p: p.id)
         if not passages:
             raise CorpusError("corpus", 1, "no document has a sentence", "give it documents with text")
-        corpus_digest = _digest(held)
+        corpus_digest = _digest(held, passages)
         old = None if rebuild else _serving(folder)
         card = _encoder(encoder, building / ENCODER, [*([folder] if not rebuild else []), *donors], say)
         manifest = Manifest(
@@ -119,10 +119,11 @@ def _serving(folder: IndexFolder) -> tuple[Path, Manifest] | None:
         return None
 
 
-def _digest(documents: list[Document]) -> str:
+def _digest(documents: list[Document], passages: list[Passage]) -> str:
+    """Of the documents and of what was read out of them, so that a new rule of attribution is a new index."""
     digest = hashlib.sha256()
-    for document in documents:
-        digest.update(json.dumps(asdict(document), sort_keys=True, ensure_ascii=True).encode() + b"\n")
+    for row in (*map(asdict, documents), *map(asdict, passages)):
+        digest.update(json.dumps(row, sort_keys=True, ensure_ascii=True).encode() + b"\n")
     return digest.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,10 @@ FLAT_UP_TO = 90_000
 
 
 def write_vectors(vectors: Vectors, path: Path) -> None:
-    """Write one FAISS index of the rows, by inner product: exact to `FLAT_UP_TO` rows, 8-bit scalars above."""
+    """Write one FAISS index of the rows, by inner product: exact to `FLAT_UP_TO` rows, 8-bit scalars above.
+
+    Raises OSError where the file cannot be written.
+    """
     import faiss
 
     index = faiss.index_factory(
@@ -28,7 +32,10 @@ def write_vectors(vectors: Vectors, path: Path) -> None:
     )
     index.train(vectors)
     index.add(vectors)
-    faiss.write_index(index, str(path))
+    try:
+        faiss.write_index(index, str(path))
+    except RuntimeError as error:
+        raise OSError(errno.EIO, f"cannot be written ({error})", str(path)) from error
 
 
 class DenseRetriever:

@@ -88,7 +88,8 @@ def _weights(folder: Path) -> Path:
 def export(choice: EncoderChoice, source: str, folder: Path) -> EncoderCard:
     """Write the encoder into `folder` and check it against the original.
 
-    Raises SettingsError where torch or sentence-transformers is missing, or the export differs from the original.
+    Raises SettingsError where torch or sentence-transformers is missing, the model does not load, or the export
+    differs from the original.
     """
     if choice.precision not in LEAST_COSINE:
         raise SettingsError(f"encoder.precision is {choice.precision!r}, wanted one of {sorted(LEAST_COSINE)}")
@@ -102,10 +103,17 @@ def export(choice: EncoderChoice, source: str, folder: Path) -> EncoderCard:
                 f"exporting {choice.model} needs the `build` extra ({error}); mend: pip install 'podcast-rag[build]'"
             ) from error
         folder.mkdir(parents=True, exist_ok=True)
-        model = SentenceTransformer(
-            str(_folder(choice.model) or choice.model), device="cpu", model_kwargs={"attn_implementation": "eager"}
-        ).eval()
-        model.tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
+        try:
+            model = SentenceTransformer(
+                str(_folder(choice.model) or choice.model), device="cpu", model_kwargs={"attn_implementation": "eager"}
+            ).eval()
+        except Exception as error:  # whatever its libraries raise, over as many lines
+            found = " ".join(str(error).split())[:200]
+            raise SettingsError(
+                f"encoder.model {choice.model!r} does not load ({found}); give one of {sorted(PACKAGED)}, "
+                "a folder of a sentence-transformers model, or a hub name that can be reached"
+            ) from error
+        (folder / TOKENIZER).write_text(model.tokenizer.backend_tokenizer.to_str(pretty=True), encoding="utf-8")
         _trace(torch, model, folder / MODEL)
         wanted = model.encode(list(PARITY_TEXTS), batch_size=1, normalize_embeddings=True, show_progress_bar=False)
         card = EncoderCard(

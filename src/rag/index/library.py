@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rag.errors import NotFound
+from rag.index.store import reading
 from rag.records import Document, Filters, IndexInfo, Paragraph, Passage, Sentence
 
 PASSAGES, DOCUMENTS, COLUMNS = "passages.jsonl", "documents.jsonl", "columns.json"
@@ -21,14 +22,17 @@ class _Lines:
     """Random access to the lines of a file, by an array of byte offsets beside it."""
 
     def __init__(self, path: Path) -> None:
-        self._file = np.memmap(path, mode="r") if path.stat().st_size else np.empty(0, dtype=np.uint8)
-        self._offsets = np.load(path.with_suffix(".npy"), mmap_mode="r")
+        self._path = path
+        with reading(path):
+            self._file = np.memmap(path, mode="r") if path.stat().st_size else np.empty(0, dtype=np.uint8)
+            self._offsets = np.load(path.with_suffix(".npy"), mmap_mode="r")
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
 
     def __getitem__(self, row: int) -> dict[str, object]:
-        line: dict[str, object] = json.loads(self._file[self._offsets[row] : self._offsets[row + 1]].tobytes())
+        with reading(self._path):
+            line: dict[str, object] = json.loads(self._file[self._offsets[row] : self._offsets[row + 1]].tobytes())
         return line
 
 
@@ -58,15 +62,16 @@ def write_library(documents: Sequence[Document], passages: Sequence[Passage], fo
 
 
 class IndexLibrary:
-    """Documents and passages of one generation, read as they are asked for."""
+    """Documents and passages of one generation, read as they are asked for. Raises IndexUnusable."""
 
     def __init__(self, folder: Path, info: IndexInfo) -> None:
         self.info = info
         self._passages, self._documents = _Lines(folder / PASSAGES), _Lines(folder / DOCUMENTS)
-        columns = json.loads((folder / COLUMNS).read_text(encoding="utf-8"))
-        self._row_of_document = {id: row for row, id in enumerate(columns["documents"])}
-        self._about: dict[str, str] = columns["about"]
-        self._columns = columns
+        with reading(folder / COLUMNS):
+            columns = json.loads((folder / COLUMNS).read_text(encoding="utf-8"))
+            self._row_of_document = {id: row for row, id in enumerate(columns["documents"])}
+            self._about: dict[str, str] = columns["about"]
+            self._columns = columns
         self.passage = lru_cache(maxsize=4096)(self._read_passage)
         self._select = lru_cache(maxsize=64)(self._read_select)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import shutil
+import tempfile
+import weakref
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -48,6 +51,19 @@ def write_terms(texts: Iterable[str], folder: Path) -> None:
     writer.wait_merging_threads()
 
 
+def _linked(folder: Path, owner: object) -> Path:
+    """A folder of links to an index that only reading is allowed of, as long as its owner lives.
+
+    To open an index tantivy writes a lock beside it. Links cost nothing to speak of.
+    """
+    links = Path(tempfile.mkdtemp(prefix="rag-"))
+    weakref.finalize(owner, shutil.rmtree, links, ignore_errors=True)
+    for path in folder.iterdir():
+        if not path.name.startswith("."):
+            (links / path.name).symlink_to(path.resolve())
+    return links
+
+
 class TantivyRetriever:
     """Passages by BM25 (Robertson & Zaragoza 2009; k1 1.2, b 0.75, Lucene's idf and one-byte lengths)."""
 
@@ -58,7 +74,12 @@ class TantivyRetriever:
 
         self._tantivy, self._library = tantivy, library
         try:
-            self._index = tantivy.Index.open(str(folder))
+            try:
+                self._index = tantivy.Index.open(str(folder))
+            except ValueError as error:
+                if "Lockfile" not in str(error):
+                    raise
+                self._index = tantivy.Index.open(str(_linked(folder, self)))
             self._searcher = self._index.searcher()
         except Exception as error:  # tantivy raises ValueError, OSError and its own
             raise IndexUnusable(f"{folder} does not load ({error}); build it again with `rag index`") from error

@@ -24,6 +24,21 @@ from rag.index.encode import EncoderCard
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+FILES = frozenset(
+    {"passages.jsonl", "passages.npy", "documents.jsonl", "documents.npy", "columns.json"}
+    | {"keys.npy", "vectors.npy", "dense.faiss", "bm25/meta.json"}
+    | {"encoder/model.onnx", "encoder/tokenizer.json", "encoder/encoder.json"}
+)
+"""What every generation of this format has, beside the segments of its BM25."""
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever goes wrong with what an index file holds is IndexUnusable."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise IndexUnusable(f"{path} cannot be read ({error!r}); build the index again with `rag index`") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +60,17 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """Raises IndexUnusable where it is unreadable or of another format."""
+        """Raises IndexUnusable where it is unreadable, of another format, or lists too few files."""
         path = folder / MANIFEST
-        try:
+        with reading(path):
             values = json.loads(path.read_text(encoding="utf-8"))
             if values["format"] != FORMAT:
                 raise IndexUnusable(
                     f"{folder} has format {values['format']}, this version reads {FORMAT}; build it with `rag index`"
                 )
+            if missing := sorted(FILES - values["files"].keys()):
+                raise IndexUnusable(f"{path} does not list {missing[0]}; mend it with `rag index --rebuild`")
             return cls(**values | {"encoder": EncoderCard(**values["encoder"])})
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise IndexUnusable(f"{path} cannot be read ({error!r}); build the index again with `rag index`") from error
 
 
 class IndexFolder:
@@ -120,8 +135,24 @@ class IndexFolder:
         folder = self.path / "generations" / name
         return folder, Manifest.read(folder)
 
+    def token(self) -> object:
+        """Another one whenever another generation serves; cheap."""
+        try:
+            return (self.path / "CURRENT").read_bytes()
+        except OSError:
+            return None
+
     def checked(self) -> tuple[Path, Manifest]:
         """The generation that serves, every file as its manifest has it. Raises IndexUnusable."""
+        before = self.token()
+        try:
+            return self._checked()
+        except IndexUnusable:
+            if self.token() == before:
+                raise
+            return self._checked()  # builds published while we read, and swept away what we were reading
+
+    def _checked(self) -> tuple[Path, Manifest]:
         folder, manifest = self.current()
         for name, wanted in manifest.files.items():
             try:
