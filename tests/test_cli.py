@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,12 @@ title: Review
 
 Dough doubles in 2 hours E001. A plain loss costs $25 E002.
 """,
+    "reviews/on-E001.md": """---
+title: 'The zoo \\'
+date: 2026-05-02
+---
+A ratio\tof\u00a01:100:1 [sic] works E001.
+""",
 }
 
 
@@ -38,10 +45,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in PAGES.items():
         path = folder / "corpus" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     done = rag("index", cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert "2 documents" in done.stderr
+    assert "3 documents" in done.stderr
     return folder
 
 
@@ -84,7 +91,7 @@ def test_a_question_that_names_an_episode_is_answered_from_it(folder: Path) -> N
 def test_an_episode_is_shown_with_the_sentences_that_cite_it(folder: Path) -> None:
     shown = json.loads(rag("show", "e1", "--json", cwd=folder).stdout)
     assert shown["id"] == "episodes/E001"
-    assert [row["document"] for row in shown["cited_by"]] == ["reviews/r"]
+    assert [row["document"] for row in shown["cited_by"]] == ["reviews/on-E001", "reviews/r"]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +100,13 @@ def test_an_episode_is_shown_with_the_sentences_that_cite_it(folder: Path) -> No
         (["ask", "  "], 2, "empty"),
         (["ask", "x", "-k", "0"], 2, "0"),
         (["ask", "x", "--since", "May"], 2, "2026-05-31"),
+        (["ask", "x", "--episode", "E999"], 2, "the corpus has no episode E999"),
         (["show", "nothing/here"], 2, "no document"),
+        (["show", "E001 E002"], 2, "E001 and E002; give one"),
+        (["show", "what about E001"], 2, "no document"),
+        (["--index", "/dev/null", "ask", "x"], 1, "/dev/null"),
+        (["--index", "/dev/null", "index"], 1, "rag: /dev/null: File exists"),
+        (["--index", "/a\nb\x1b", "ask", "x"], 1, r"/a\nb\x1b holds no index"),
         (["--index", "elsewhere", "ask", "x"], 1, "rag index"),
         (["ask", "x", "--json"], 1, "built with all-MiniLM-L6-v2 (int8), the settings say all-MiniLM-L6-v2 (fp32)"),
     ],
@@ -104,4 +117,71 @@ def test_an_error_is_one_line_that_names_the_mend(folder: Path, arguments: list[
     assert done.returncode == code
     assert word in done.stderr
     assert "Traceback" not in done.stderr
+    assert code == 2 or done.stderr.count("\n") == 1
     assert not done.stdout
+
+
+def test_text_of_the_corpus_is_shown_as_it_is(folder: Path) -> None:
+    shown = rag("show", "reviews/on-E001", cwd=folder).stdout
+    assert shown.startswith("The zoo \\  reviews/on-E001\n")
+    assert "A ratio of 1:100:1 [sic] works E001." in shown
+    assert "1:100:1 [sic] works" in rag("search", "ratio", cwd=folder).stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "id"),
+    [
+        ("e001", "episodes/E001"),
+        ("episode 1", "episodes/E001"),
+        ("E2", "E002"),
+        ("reviews/on-E001", "reviews/on-E001"),
+    ],
+)
+def test_what_is_shown_is_a_document_or_else_an_episode(folder: Path, name: str, id: str) -> None:
+    assert json.loads(rag("show", name, "--json", cwd=folder).stdout)["id"] == id
+
+
+def test_a_file_that_cannot_be_written_is_one_line(folder: Path, tmp_path: Path) -> None:
+    question = {"id": "q", "question": "how long?", "type": "single", "episodes": ["E001"], "split": "dev"}
+    (tmp_path / "questions.jsonl").write_text(json.dumps(question))
+    done = rag("eval", "retrieval", str(tmp_path), "--run-out", "/nonexistent/x", cwd=folder)
+    assert (done.returncode, done.stderr) == (1, "rag: /nonexistent/x: No such file or directory\n")
+
+
+@pytest.mark.parametrize("arguments", [["show", "E001"], ["show", "E001", "--json"], ["--help"]])
+@pytest.mark.parametrize(("stdout", "said"), [("/dev/full", "No space left"), ("&-", "stdout")])
+def test_output_that_cannot_be_written_is_one_line(folder: Path, arguments: list[str], stdout: str, said: str) -> None:
+    line = f'exec "$0" -m rag "$@" >{stdout}'
+    done = subprocess.run(["sh", "-c", line, sys.executable, *arguments], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_terminal_that_lacks_letters_gets_the_others(folder: Path) -> None:
+    plain = rag("ask", "how long until the dough doubles?", cwd=folder, PYTHONIOENCODING="ascii")
+    assert plain.returncode == 0
+    assert "?The dough doubles in 2 hours.? (" in plain.stdout
+    data = rag("show", "reviews/on-E001", "--json", cwd=folder, PYTHONIOENCODING="ascii").stdout
+    assert "of\u00a01" in json.loads(data)["text"]
+
+
+def test_k_comes_from_the_settings_unless_it_is_given(folder: Path) -> None:
+    def found(*arguments: str) -> int:
+        done = rag("search", "dough yeast loss", "--json", *arguments, cwd=folder, RAG_SEARCH__K="1")
+        return len(json.loads(done.stdout)["hits"])
+
+    assert (found(), found("-k", "2")) == (1, 2)
+
+
+def test_a_date_may_be_written_without_hyphens(folder: Path) -> None:
+    done = rag("search", "ratio", "--since", "20260501", "--episode", "e001", "--json", cwd=folder)
+    assert [hit["document"] for hit in json.loads(done.stdout)["hits"]] == ["reviews/on-E001"]
+
+
+def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = rag("serve", "--port", port, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == f"rag: 127.0.0.1:{port}: Address already in use; give another --host or --port\n"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from rag.errors import UserError
 from rag.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from rag.index.encode import Progress
     from rag.index.library import IndexLibrary
     from rag.ports import Retriever
-    from rag.records import Evidence
+    from rag.records import Evidence, Filters
 
 
 WHOLE = 1_000_000_000
@@ -37,6 +38,25 @@ class Service:
     retriever: Retriever
     answerer: Answerer
     id_pattern: str
+    k: int = 10
+
+    def episode(self, name: str) -> str | None:
+        """The episode of that name, however its letters are typed, as the corpus writes it."""
+        return next((e for e in self.library.episodes() if e.casefold() == name.casefold()), None)
+
+    def known(self, filters: Filters) -> Filters:
+        """The filters, their episodes as the corpus writes them. Raises UserError for one that it does not have."""
+        found = {name: self.episode(name) for name in filters.episodes}
+        if unknown := [name for name, episode in found.items() if episode is None]:
+            raise UserError(f"the corpus has no episode {', '.join(unknown)}")
+        return replace(filters, episodes=tuple(e for e in found.values() if e is not None))
+
+
+def index_token(settings: Settings) -> object:
+    """Another one whenever another index serves."""
+    from rag.index.store import IndexFolder
+
+    return IndexFolder(settings.index).token()
 
 
 def open_service(settings: Settings, *, distinct: bool = True) -> Service:
@@ -51,7 +71,7 @@ def open_service(settings: Settings, *, distinct: bool = True) -> Service:
     from rag.index.encode import OnnxEncoder, RememberedEncoder
     from rag.index.library import IndexLibrary
     from rag.index.sparse import FOLDER, RankBM25Retriever, TantivyRetriever
-    from rag.index.store import IndexFolder
+    from rag.index.store import IndexFolder, reading
     from rag.records import IndexInfo
     from rag.search.compose import Distinct, Hybrid
     from rag.search.fuse import convex, rrf
@@ -63,9 +83,9 @@ def open_service(settings: Settings, *, distinct: bool = True) -> Service:
             f"{settings.encoder.model} ({settings.encoder.precision}); build it with `rag index`"
         )
     library = IndexLibrary(folder, IndexInfo(manifest.generation, manifest.passages, manifest.encoder.name))
-    encoder = RememberedEncoder(
-        OnnxEncoder(folder / ENCODER), np.load(folder / KEYS, mmap_mode="r"), np.load(folder / VECTORS, mmap_mode="r")
-    )
+    with reading(folder):
+        keys, vectors = (np.load(folder / name, mmap_mode="r") for name in (KEYS, VECTORS))
+    encoder = RememberedEncoder(OnnxEncoder(folder / ENCODER), keys, vectors)
     dense = DenseRetriever(folder / FILE, library, encoder)
     sparse: TantivyRetriever | RankBM25Retriever = TantivyRetriever(folder / FOLDER, library)
     if "rank-bm25" in (settings.search.sparse, settings.search.retriever):
@@ -83,7 +103,7 @@ def open_service(settings: Settings, *, distinct: bool = True) -> Service:
     if distinct:
         retriever = Distinct(retriever, sparse)
     answerer = Answerer(retriever, encoder, sparse, library, id_pattern=manifest.id_pattern)
-    return Service(library, retriever, answerer, manifest.id_pattern)
+    return Service(library, retriever, answerer, manifest.id_pattern, settings.search.k)
 
 
 def _names(encoder: str, settings: Settings) -> bool:
@@ -195,7 +215,7 @@ def judge_answers(settings: Settings, folder: Path, split: str | None, *, progre
         return service.library.document(evidence.document).text[evidence.start : evidence.end]
 
     return evaluate_answers(
-        service.answerer.ask,
+        lambda text: service.answerer.ask(text, service.k),
         _questions(folder, split),
         quote_of,
         lambda i: progress(i, len(i), "asking"),
@@ -205,7 +225,6 @@ def judge_answers(settings: Settings, folder: Path, split: str | None, *, progre
 
 
 def _questions(folder: Path, split: str | None) -> list[EvalQuestion]:
-    from rag.errors import UserError
     from rag.evals.datasets import load_questions
 
     questions = load_questions(folder)

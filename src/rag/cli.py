@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,20 +26,29 @@ if TYPE_CHECKING:
 class _Group(click.Group):
     """Errors are one line on stderr: 2 for wrong use, 1 for anything else."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run the command line."""
         try:
-            return super().invoke(ctx)
+            if sys.stdout is None:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF), "stdout")
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(errors="replace")  # an ASCII terminal shows "?" for what it lacks
+            return super().main(*arguments, **options)
         except RagError as error:
-            click.echo(f"rag: {error}", err=True)
-            ctx.exit(error.exit_code)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(1)
+            _say(f"rag: {error}")
+            sys.exit(error.exit_code)
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):
+                what = error.strerror or f"reading or writing failed ({error}); is the disk full?"
+                _say(f"rag: {error.filename}: {what}" if error.filename else f"rag: {what}")
+            with suppress(AttributeError, io.UnsupportedOperation):  # at its end Python writes once more what is left
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="Settings file; rag.toml by default.")
-@click.option("--index", type=click.Path(path_type=Path, file_okay=False), help="Index folder; index/ by default.")
+@click.option("--index", type=click.Path(path_type=Path), help="Index folder; index/ by default.")
 @click.version_option(package_name="podcast-rag")
 @click.pass_context
 def main(ctx: click.Context, config: Path | None, index: Path | None) -> None:
@@ -57,7 +70,7 @@ def _open(ctx: click.Context, **flags: Any) -> Service:
 
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-_k = click.option("-k", type=click.IntRange(1, 100), default=10, show_default=True, help="How many passages.")
+_k = click.option("-k", type=click.IntRange(1, 100), help="How many passages; search.k (10) by default.")
 _retriever = click.option(
     "--retriever", type=click.Choice(["hybrid", "dense", "bm25", "rank-bm25"]), help="Which passages are found how."
 )
@@ -82,17 +95,18 @@ def _filters(
 
     from rag.records import Filters
 
-    for day in (since, until):
+    def iso(day: str | None) -> str | None:
         try:
-            if day is not None:
-                date.fromisoformat(day)
+            return day and date.fromisoformat(day).isoformat()
         except ValueError as error:
             raise UserError(f"{day!r} is no date ({error}); write it as 2026-05-31") from error
-    return Filters(kinds=kind, topics=topic, episodes=tuple(e.upper() for e in episode), since=since, until=until)
+
+    return Filters(kinds=kind, topics=topic, episodes=episode, since=iso(since), until=iso(until))
 
 
 def _print_json(value: object) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    encoding = (sys.stdout.encoding or "utf-8").lower()
+    click.echo(json.dumps(value, ensure_ascii=not encoding.startswith("utf"), indent=2))
 
 
 @main.command()
@@ -103,12 +117,20 @@ def _print_json(value: object) -> None:
 @_json
 @click.pass_context
 def ask(
-    ctx: click.Context, /, question: tuple[str, ...], k: int, as_json: bool, retriever: str | None, **filters: Any
+    ctx: click.Context,
+    /,
+    question: tuple[str, ...],
+    k: int | None,
+    as_json: bool,
+    retriever: str | None,
+    **filters: Any,
 ) -> None:
     """Answer QUESTION from the corpus, with the quotes that the answer stands on."""
     from rag.wire import answer_json
 
-    answer = _open(ctx, search__retriever=retriever).answerer.ask(" ".join(question), k, _filters(**filters))
+    wanted = _filters(**filters)
+    service = _open(ctx, search__retriever=retriever)
+    answer = service.answerer.ask(" ".join(question), k or service.k, service.known(wanted))
     if as_json:
         _print_json(answer_json(answer))
     else:
@@ -127,7 +149,7 @@ def search(
     ctx: click.Context,
     /,
     query: tuple[str, ...],
-    k: int,
+    k: int | None,
     neighbours: int,
     as_json: bool,
     retriever: str | None,
@@ -137,9 +159,10 @@ def search(
     from rag.search.query import understand
     from rag.wire import search_json
 
+    wanted = _filters(**filters)
     service = _open(ctx, search__retriever=retriever)
-    question = understand(" ".join(query), service.library.episodes(), _filters(**filters))
-    hits = service.retriever.retrieve(question, k)
+    question = understand(" ".join(query), service.library.episodes(), service.known(wanted))
+    hits = service.retriever.retrieve(question, k or service.k)
     if as_json:
         _print_json(search_json(question.text, hits, service.library, neighbours))
     else:
@@ -152,31 +175,41 @@ def search(
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """Show a document (reviews/NAME), or an episode (E026) with the sentences that cite it."""
-    from rag.errors import NotFound
-    from rag.search.query import named_episodes
-    from rag.wire import document_json, episode_json
-
-    service = _open(ctx)
-    library = service.library
-    episode = next((e for e in named_episodes(name, library.episodes()) if e in library.episodes()), None)
-    if episode and "/" not in name:
-        value = episode_json(library, episode, service.id_pattern)
-    else:
-        try:
-            value = document_json(library.document(name), service.id_pattern)
-        except NotFound as error:
-            raise NotFound(f"no document {name!r}; give an episode (E026) or a document (reviews/NAME)") from error
+    value = _find(_open(ctx), name)
     if as_json:
         _print_json(value)
         return
     console = _console()
-    console.print(f"[bold]{_safe(value['title'])}[/]  [dim]{_safe(value['id'])}[/]\n")
-    console.print(_safe(value["text"].strip()))
+    console.print(_line((value["title"], "bold"), "  ", (value["id"], "dim"), "\n"))
+    console.print(_line(value["text"].strip()))
     citing = value.get("cited_by", [])
     if citing:
-        console.print(f"\n[bold]Cited by[/] ({len(citing)} sentences)")
+        console.print(_line(("\nCited by", "bold"), f" ({len(citing)} sentences)"))
     for row in citing:
-        console.print(f"  [dim]{_safe(row['document'])}:{row['start']}[/]  {_safe(row['text'])}")
+        console.print(_line("  ", (f"{row['document']}:{row['start']}", "dim"), f"  {row['text']}"))
+
+
+def _find(service: Service, name: str) -> dict[str, Any]:
+    """A document by its ID, else an episode by its ID, else by a mention that is all of the name."""
+    from rag.errors import NotFound
+    from rag.search.query import named_episodes
+    from rag.wire import document_json, episode_json
+
+    library = service.library
+    episode = service.episode(name)
+    try:
+        document = library.document(name)
+        if episode is None or document.episode != episode:  # or its file is named by its ID
+            return document_json(document, service.id_pattern)
+    except NotFound:
+        mentioned = () if episode or "/" in name else named_episodes(name, library.episodes())
+        if len(mentioned) > 1:
+            raise UserError(f"{name!r} names {' and '.join(mentioned)}; give one") from None
+        if re.fullmatch(r"[^\W\d_]*[\s.#-]*\d+", name.strip()):
+            episode = next((e for e in mentioned if e in library.episodes()), episode)
+    if episode is None:
+        raise NotFound(f"no document {name!r}; give an episode (E026) or a document (reviews/NAME)")
+    return episode_json(library, episode, service.id_pattern)
 
 
 @main.command("index")
@@ -269,15 +302,16 @@ def eval_answers(ctx: click.Context, /, folder: Path, split: str | None, retriev
 @click.pass_context
 def serve(ctx: click.Context, host: str, port: int) -> None:
     """Answer over HTTP; the API is described at /docs."""
-    from rag.assemble import open_service
+    from rag.assemble import index_token, open_service
     from rag.serve.server import run
 
     settings = _settings(ctx)
-    run(lambda: open_service(settings), host, port)
+    run(lambda: open_service(settings), lambda: index_token(settings), host, port)
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    """A line on stderr; what no line can show, such as a file name's line break, is written as Python would."""
+    click.echo("".join(c if c.isprintable() else repr(c)[1:-1] for c in text), err=True)
 
 
 def _progress(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:
@@ -290,30 +324,35 @@ def _progress(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:
         description=what,
         console=Console(stderr=True),
         transient=True,
-        disable=not sys.stderr.isatty(),
+        disable=not (sys.stderr and sys.stderr.isatty()),
     )
 
 
 def _console() -> Any:
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(emoji=False, markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def _safe(text: str) -> str:
-    """Text of the corpus is data: no markup of ours, no control characters of its own."""
-    from rich.markup import escape
-
-    return escape("".join(c for c in text if c.isprintable() or c == "\n"))
+    """Text without control characters; white space of any other kind is a blank."""
+    return "".join(c if c.isprintable() or c == "\n" else " " if c.isspace() else "" for c in text)
 
 
-def _indented(console: Any, markup: str, by: int) -> None:
+def _line(*parts: str | tuple[str, str]) -> Any:
+    """Texts and (text, style) pairs in a row. Text of the corpus is data: it is never read as markup."""
+    from rich.text import Text
+
+    return Text.assemble(*((_safe(p), "") if isinstance(p, str) else (_safe(p[0]), p[1]) for p in parts))
+
+
+def _indented(console: Any, line: Any, by: int) -> None:
     from rich.padding import Padding
 
     if console.is_terminal:
-        console.print(Padding(markup, (0, 0, 0, by)))
+        console.print(Padding(line, (0, 0, 0, by)))
     else:  # whatever reads a pipe wants whole lines, not a screen's
-        console.print(" " * by + markup)
+        console.print(" " * by, line, sep="")
 
 
 _HOW = {
@@ -327,28 +366,29 @@ _HOW = {
 def _show_answer(answer: Answer) -> None:
     console = _console()
     if answer.abstained:
-        console.print(f"[bold]The corpus does not say.[/] [dim]{_safe(answer.reason or '')}[/]\n")
-        console.print("[dim]Nearest passages:[/]")
+        console.print(_line(("The corpus does not say.", "bold"), " ", (answer.reason or "", "dim"), "\n"))
+        console.print(_line(("Nearest passages:", "dim")))
         for hit in answer.hits[:3]:
             named = ", ".join(hit.passage.episodes) or hit.passage.title
-            console.print(f"  [cyan]{_safe(named)}[/]  {_safe(' '.join(hit.passage.text.split())[:160])}…")
+            console.print(_line("  ", (named, "cyan"), f"  {' '.join(hit.passage.text.split())[:160]}…"))
         return
-    parts = []
+    parts: list[str | tuple[str, str]] = []
     for sentence in answer.sentences:
         named = ", ".join(sentence.citations) or sentence.evidence[0].title
-        parts.append(f"{_safe(sentence.text)} [bold cyan]{_safe(f'[{named}]')}[/]")
-    console.print(" ".join(parts) + "\n")
+        parts += [" "] * bool(parts) + [f"{sentence.text} ", (f"[{named}]", "bold cyan")]
+    console.print(_line(*parts, "\n"))
     for number, sentence in enumerate(answer.sentences, start=1):
         for evidence in sentence.evidence:
             place = f"{evidence.document}:{evidence.start}-{evidence.end}"
             heading = f" › {evidence.heading}" if evidence.heading else ""
-            console.print(f"[dim]{number}.[/] [cyan]{_safe(place)}[/] [dim]{_safe(evidence.title + heading)}[/]")
-            quote = f"“{_safe(' '.join(evidence.quote.split()))}” [dim]({_HOW[evidence.attribution]})[/]"
-            _indented(console, quote, 3)
+            title = evidence.title + heading
+            console.print(_line((f"{number}.", "dim"), " ", (place, "cyan"), " ", (title, "dim")))
+            quote = f"“{' '.join(evidence.quote.split())}” "
+            _indented(console, _line(quote, (f"({_HOW[evidence.attribution]})", "dim")), 3)
     for citation in answer.citations:
         url = f"  {citation.url}" if citation.url else ""
         title = citation.title if citation.document else "(only mentioned: the corpus has no document about it)"
-        console.print(f"[bold cyan]{_safe(citation.episode)}[/] {_safe(title)}[dim]{_safe(url)}[/]")
+        console.print(_line((citation.episode, "bold cyan"), f" {title}", (url, "dim")))
 
 
 def _show_hits(hits: Ranking, service: Service, neighbours: int) -> None:
@@ -360,14 +400,12 @@ def _show_hits(hits: Ranking, service: Service, neighbours: int) -> None:
     for hit in hits:
         named = ", ".join(hit.passage.episodes)
         place = f"{hit.passage.document}:{hit.passage.start}-{hit.passage.end}"
-        console.print(
-            f"[dim]{hit.rank:>2}. {hit.score:.3f}[/] [cyan]{_safe(place)}[/] [bold]{_safe(named)}[/] "
-            f"[dim]{'+'.join(hit.found_by)}[/]"
-        )
+        score, by = f"{hit.rank:>2}. {hit.score:.3f}", "+".join(hit.found_by)
+        console.print(_line((score, "dim"), " ", (place, "cyan"), " ", (named, "bold"), " ", (by, "dim")))
         around = service.library.neighbours(hit.passage, neighbours) if neighbours else ()
         for passage in sorted((hit.passage, *around), key=lambda p: p.start):
-            text = _safe(plain(passage.text, service.id_pattern))
-            _indented(console, text if passage is hit.passage else f"[dim]{text}[/]", 4)
+            text = plain(passage.text, service.id_pattern)
+            _indented(console, _line((text, "" if passage is hit.passage else "dim")), 4)
 
 
 def ask_main() -> None:

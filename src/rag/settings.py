@@ -6,12 +6,13 @@ Read here and not by pydantic-settings, whose import adds 0.13 s to every questi
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rag.errors import SettingsError
 
@@ -31,10 +32,18 @@ class EncoderSettings(_Section):
 
 
 class SplitSettings(_Section):
-    """How long passages are, in characters."""
+    """How long passages are, in characters; `min_chars`, where not given, is at most a third of `max_chars`."""
 
     max_chars: int = Field(default=600, ge=50, le=1_000_000_000)
     min_chars: int = Field(default=200, ge=0, le=1_000_000_000)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SplitSettings:
+        if "min_chars" not in self.model_fields_set:
+            object.__setattr__(self, "min_chars", min(self.min_chars, self.max_chars // 3))
+        if self.min_chars > self.max_chars:
+            raise ValueError(f"min_chars is {self.min_chars}, above max_chars {self.max_chars}")
+        return self
 
 
 class SearchSettings(_Section):
@@ -48,12 +57,29 @@ class SearchSettings(_Section):
     k: int = Field(default=10, ge=1, le=100)
 
 
+def _id_pattern(text: str) -> str:
+    """A pattern that can stand inside others and finds episode IDs, not every number of a text."""
+    try:
+        pattern = re.compile(text)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"no regular expression: {error}") from error
+    if pattern.groups:
+        raise ValueError("has a capturing group; write (?:…)")
+    if pattern.flags != re.UNICODE:
+        raise ValueError(r"has an inline flag such as (?i); write the letters out, as in [Ee]\d{3}")
+    if pattern.fullmatch(""):
+        raise ValueError(r"matches the empty string; write an ID's letters and digits, as in E\d{3,}")
+    if any(map(pattern.fullmatch, (*map(str, range(10_000)), *("9" * width for width in range(5, 20))))):
+        raise ValueError(r"matches a bare number, so it would cite every number; begin it with a letter, as in E\d{3,}")
+    return text
+
+
 class Settings(_Section):
     """Everything that may be configured."""
 
     corpus: Path = Path("corpus")
     index: Path = Path("index")
-    id_pattern: str = Field(default=r"E\d{3,}", min_length=1, max_length=200)
+    id_pattern: Annotated[str, Field(max_length=200), AfterValidator(_id_pattern)] = r"E\d{3,}"
     encoder: EncoderSettings = EncoderSettings()
     split: SplitSettings = SplitSettings()
     search: SearchSettings = SearchSettings()
@@ -80,7 +106,8 @@ def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapp
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise SettingsError(f"setting {where!r}: {first['msg']} (found {first.get('input')!r})") from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"setting {where!r}: {message} (found {first.get('input')!r})") from error
 
 
 def _put(values: dict[str, Any], names: list[str], value: Any) -> None:

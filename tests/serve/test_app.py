@@ -6,7 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
@@ -122,10 +125,14 @@ class Client:
             time.sleep(0.01)
         raise AssertionError("the index is still loading")
 
+    def generation(self) -> str | None:
+        response = self("GET", "/readyz")
+        return response.json()["index"]["generation"] if response.status_code == 200 else None
+
 
 @contextmanager
-def serving(open_service: Callable[[], Service]) -> Iterator[Client]:
-    app = create_app(open_service)
+def serving(open_service: Callable[[], Service], changed: Callable[[], object] = lambda: None) -> Iterator[Client]:
+    app = create_app(open_service, changed)
     with ExitStack() as stack:
         portal = stack.enter_context(start_blocking_portal())
         stack.enter_context(portal.wrap_async_context_manager(app.router.lifespan_context(app)))
@@ -180,11 +187,30 @@ def found(client: Client, **body: Any) -> list[str]:
 def test_search_honours_k_and_every_filter(client: Client) -> None:
     assert found(client) == ["episodes/E026", "reviews/rl", "reviews/vision"]
     assert found(client, filters=None, k=1) == ["episodes/E026"]
+    assert found(client, k=None) == ["episodes/E026", "reviews/rl", "reviews/vision"]
     assert found(client, filters={"kinds": ["review"]}) == ["reviews/rl", "reviews/vision"]
     assert found(client, filters={"topics": ["vision"]}) == ["reviews/vision"]
     assert found(client, filters={"episodes": ["e030"]}) == ["reviews/vision"]
     assert found(client, filters={"since": "2026-05-02"}) == ["reviews/rl"]
     assert found(client, filters={"until": "2026-05-01"}) == ["episodes/E026"]
+
+
+def test_without_k_the_settings_say_how_many(service: Service) -> None:
+    with serving(lambda: replace(service, k=2)) as client:
+        assert client.settled().status_code == 200
+        assert found(client) == ["episodes/E026", "reviews/rl"]
+        assert found(client, k=1) == ["episodes/E026"]
+
+
+def test_an_id_scheme_may_be_lower_case(service: Service) -> None:
+    library = cast(IndexLibrary, SimpleNamespace(episodes=lambda: ["ep-26"]))
+    assert replace(service, library=library).known(Filters(episodes=("EP-26",))) == Filters(episodes=("ep-26",))
+
+
+def test_an_episode_nobody_knows_is_named(client: Client) -> None:
+    for path, text in (("/v1/ask", "question"), ("/v1/search", "query")):
+        response = client("POST", path, json={text: "cost", "filters": {"episodes": ["e026", "E999"]}})
+        assert problem(response, 400)["detail"] == "the corpus has no episode E999"
 
 
 @pytest.mark.parametrize(
@@ -304,6 +330,92 @@ def test_ready_once_the_index_is_loaded_and_healthy_before(service: Service) -> 
         ready = client.settled()
         assert ready.status_code == 200
         assert ready.json()["index"] == {"generation": "g1", "passages": 3, "encoder": "words"}
+
+
+def of_generation(service: Service, name: str) -> Service:
+    library = copy(service.library)
+    library.info = replace(library.info, generation=name)
+    return replace(service, library=library)
+
+
+def eventually(is_so: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rag.serve.app.LOOK_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_new_index_is_served_and_the_old_one_until_then(service: Service) -> None:
+    current, gate, threads = ["g1"], threading.Event(), set[int]()
+
+    def open_service() -> Service:
+        threads.add(threading.get_ident())
+        opening = current[0]
+        assert opening == "g1" or gate.wait(10)
+        return of_generation(service, opening)
+
+    with serving(open_service, lambda: current[0]) as client:
+        eventually(lambda: client.generation() == "g1")
+        current[0] = "g2"
+        time.sleep(0.1)
+        assert client.generation() == "g1"
+        assert found(client, k=1) == ["episodes/E026"]
+        gate.set()
+        eventually(lambda: client.generation() == "g2")
+        assert client.loop_thread() not in threads
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_new_index_that_does_not_open_leaves_the_old_one(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    current = ["g1"]
+
+    def open_service() -> Service:
+        if current[0] == "bad":
+            raise IndexUnusable("passages.jsonl is damaged")
+        return of_generation(service, current[0])
+
+    with serving(open_service, lambda: current[0]) as client:
+        eventually(lambda: client.generation() == "g1")
+        current[0] = "bad"
+        eventually(lambda: "damaged" in caplog.text)
+        time.sleep(0.1)
+        assert client.generation() == "g1"
+        assert caplog.text.count("damaged") == 1
+        current[0] = "g3"
+        eventually(lambda: client.generation() == "g3")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_opening_is_tried_again_after_it_failed(service: Service) -> None:
+    tries = iter([IndexUnusable("no index; build it with `rag index`"), OSError("too many open files")])
+
+    def open_service() -> Service:
+        if error := next(tries, None):
+            raise error
+        return service
+
+    with serving(open_service) as client:
+        eventually(lambda: client.generation() == "g1")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_index_that_has_not_changed_is_opened_once(service: Service) -> None:
+    opened = []
+
+    def open_service() -> Service:
+        opened.append(1)
+        return service
+
+    with serving(open_service) as client:
+        eventually(lambda: client.generation() == "g1")
+        time.sleep(0.1)
+    assert len(opened) == 1
 
 
 def test_an_unusable_index_is_503_with_its_message() -> None:

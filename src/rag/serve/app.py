@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 MAX_BODY = 64 * 1024
 """The largest request body, in bytes."""
+LOOK_SECONDS = 1.0
+"""How often the server looks whether there is a new index."""
 
 _log = logging.getLogger("rag.serve")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -71,23 +73,22 @@ class FiltersIn(_Wire):
 
     def record(self) -> Filters:
         """The same, for the rooms behind the edge."""
-        episodes = tuple(e.upper() for e in self.episodes)
-        return Filters(self.kinds, self.topics, episodes, self.since, self.until)
+        return Filters(self.kinds, self.topics, self.episodes, self.since, self.until)
 
 
 class AskIn(_Wire):
-    """A question."""
+    """A question; without `k`, the server's settings say how many passages."""
 
     question: _Text
-    k: _K = 10
+    k: _K | None = None
     filters: FiltersIn | None = None
 
 
 class SearchIn(_Wire):
-    """A query."""
+    """A query; without `k`, the server's settings say how many passages."""
 
     query: _Text
-    k: _K = 10
+    k: _K | None = None
     filters: FiltersIn | None = None
     neighbours: Annotated[int, Field(ge=0, le=5, strict=True)] = 0
 
@@ -95,19 +96,36 @@ class SearchIn(_Wire):
 class _State:
     """The service, or why there is none yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, open_service: Callable[[], Service], changed: Callable[[], object]) -> None:
+        self._open_service, self._changed = open_service, changed
         self.opened: Service | None = None
         self.failed: str | None = None
 
-    async def open(self, open_service: Callable[[], Service]) -> None:
+    async def keep(self) -> None:
+        """Open the service, and anew whenever `changed` gives another token or the last time failed.
+
+        The service opened before answers until the new one can. Failing may take a tenth of the time at most.
+        """
+        token, again = object(), 0.0
+        while True:
+            now = await run_sync(self._changed, abandon_on_cancel=True)
+            began = time.monotonic()
+            if now != token or (self.failed is not None and began >= again):
+                await self._open()
+                token, again = now, began + 10 * (time.monotonic() - began)
+            await anyio.sleep(LOOK_SECONDS)
+
+    async def _open(self) -> None:
+        failed, cause = None, None
         try:
-            self.opened = await run_sync(open_service, abandon_on_cancel=True)
+            self.opened = await run_sync(self._open_service, abandon_on_cancel=True)
         except RagError as error:
-            self.failed = str(error)
-            _log.error("the index is not served: %s", error)
-        except Exception:
-            self.failed = "the index could not be opened; the server's log says why"
-            _log.exception("the index is not served")
+            failed = str(error)
+        except Exception as error:
+            failed, cause = "the index could not be opened; the server's log says why", error
+        if failed not in (None, self.failed):
+            _log.error("the index is not served: %s", failed, exc_info=cause)
+        self.failed = failed
 
     def service(self) -> Service:
         """Raises IndexUnusable."""
@@ -116,14 +134,17 @@ class _State:
         return self.opened
 
 
-def create_app(open_service: Callable[[], Service]) -> FastAPI:
-    """The application; it answers `/healthz` at once and opens the service behind it, off the event loop."""
-    state = _State()
+def create_app(open_service: Callable[[], Service], changed: Callable[[], object] = lambda: None) -> FastAPI:
+    """The application; it answers `/healthz` at once and opens the service behind it, off the event loop.
+
+    `changed` is cheap, never raises, and gives another token whenever there is something else to open.
+    """
+    state = _State(open_service, changed)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with anyio.create_task_group() as group:
-            group.start_soon(state.open, open_service)
+            group.start_soon(state.keep)
             yield
             group.cancel_scope.cancel()
 
@@ -147,6 +168,7 @@ def _responses(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     """What a route may answer; the objects are made by `rag.wire` and not validated again on the way out."""
     responses: dict[int | str, dict[str, Any]] = {200: {"model": model}}
     for status, text in (
+        (400, "The corpus has no such episode to filter by."),
         (404, "There is no such thing."),
         (422, "The request is not well formed."),
         (503, "The index is not loaded."),
@@ -200,14 +222,14 @@ async def _off_loop(work: Callable[..., object], *arguments: object) -> Response
 
 
 def _ask(service: Service, body: AskIn) -> object:
-    filters = body.filters.record() if body.filters else Filters()
-    return answer_json(service.answerer.ask(body.question, body.k, filters))
+    filters = service.known(body.filters.record() if body.filters else Filters())
+    return answer_json(service.answerer.ask(body.question, body.k or service.k, filters))
 
 
 def _search(service: Service, body: SearchIn) -> object:
-    filters = body.filters.record() if body.filters else Filters()
+    filters = service.known(body.filters.record() if body.filters else Filters())
     question = understand(body.query, service.library.episodes(), filters)
-    hits = service.retriever.retrieve(question, body.k)
+    hits = service.retriever.retrieve(question, body.k or service.k)
     return search_json(question.text, hits, service.library, body.neighbours)
 
 
@@ -228,11 +250,10 @@ def _episodes(service: Service) -> object:
 
 
 def _episode(service: Service, id: str) -> object:
-    library = service.library
-    episode = next((e for e in library.episodes() if e.casefold() == id.casefold()), None)
+    episode = service.episode(id)
     if episode is None:
         raise NotFound(f"no episode {id!r}; GET /v1/episodes lists them")
-    return episode_json(library, episode, service.id_pattern)
+    return episode_json(service.library, episode, service.id_pattern)
 
 
 def _document(service: Service, id: str) -> object:

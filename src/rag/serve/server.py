@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -13,6 +15,16 @@ if TYPE_CHECKING:
     from rag.assemble import Service
 
 
-def run(open_service: Callable[[], Service], host: str = "127.0.0.1", port: int = 8000) -> None:
-    """Serve until told to stop; requests under way then have ten seconds."""
-    uvicorn.run(create_app(open_service), host=host, port=port, timeout_graceful_shutdown=10, server_header=False)
+def run(
+    open_service: Callable[[], Service], changed: Callable[[], object], host: str = "127.0.0.1", port: int = 8000
+) -> None:
+    """Serve until told to stop; requests under way then have ten seconds. Raises OSError where it cannot listen."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family)
+    except OSError as error:
+        found = (error.strerror or str(error)).partition(" (")[0]
+        raise OSError(error.errno, f"{found}; give another --host or --port", f"{host}:{port}") from error
+    with listening, suppress(KeyboardInterrupt):
+        config = uvicorn.Config(create_app(open_service, changed), timeout_graceful_shutdown=10, server_header=False)
+        uvicorn.Server(config).run(sockets=[listening])
