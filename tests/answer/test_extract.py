@@ -83,6 +83,7 @@ def test_a_sentence_that_leans_on_another_is_shown_after_it() -> None:
     ("question", "why"),
     [
         ("who discovered penicillin", "close enough"),
+        ("what learning rate did the contrastive loss on 50 problems use", "learning rate"),
         ("how many gpus did the contrastive loss on 50 problems need", "gpus"),
         ("how did the contrastive loss reach 90 points on 50 problems", "90"),
         ("how much oversight is undercut by machines", "figure"),
@@ -93,6 +94,12 @@ def test_what_the_passages_do_not_say_is_said_so(question: str, why: str) -> Non
     assert sentences == []
     assert reason is not None
     assert why in reason
+
+
+@pytest.mark.parametrize("text", ["compare E009 and E026", "E009 vs E026", "what do E009 and E026 say?"])
+def test_a_question_of_nothing_but_episodes_gets_the_start_of_each(text: str) -> None:
+    sentences, _ = answer(text, "E009", "E026")
+    assert sentences == [*TEXTS["E009"], TEXTS["E026"][0]]
 
 
 def test_a_rhetorical_question_answers_nothing() -> None:

@@ -12,6 +12,9 @@ from rag.ports import Encoder, Library, Retriever, TermStatistics
 from rag.records import Answer, AnswerSentence, Citation, Filters
 from rag.search.query import understand
 
+_NAMED_DEPTH = 100
+"""Passages read where the question names episodes: for an overview, all that an episode's own summary has."""
+
 
 class Answerer:
     """Answers from the corpus alone: every sentence it shows is one of the corpus, with where it stands."""
@@ -34,14 +37,15 @@ class Answerer:
         began = time.perf_counter()
         question = understand(text, self._episodes, filters)
         unknown = [id for id in question.named if id not in self._episodes]
-        hits = self._retriever.retrieve(question, k)
+        found = self._retriever.retrieve(question, max(k, _NAMED_DEPTH) if question.named else k)
+        hits = found[:k]
         retrieved = time.perf_counter()
         sentences: tuple[AnswerSentence, ...] = ()
         if unknown and len(unknown) == len(question.named):
             reason: str | None = f"the corpus has no episode {', '.join(unknown)}"
             hits = self._retriever.retrieve(replace(question, filters=filters), k)
         else:
-            ranked = candidates(question, hits, self._encoder, self._statistics, self._values, self._id_pattern)
+            ranked = candidates(question, found, self._encoder, self._statistics, self._values, self._id_pattern)
             chosen, reason = choose(question, ranked, self._values)
             sentences = tuple(s for c in chosen if self._supported(s := shown(c, self._id_pattern)))
             if chosen and not sentences:

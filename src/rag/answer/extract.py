@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rag.corpus.markers import DEFAULT_PATTERN, plain
 from rag.ports import Encoder, TermStatistics
-from rag.records import AnswerSentence, Evidence, Passage, Question, Ranking, Sentence
+from rag.records import AnswerSentence, Evidence, Hit, Passage, Question, Ranking, Sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ class Candidate:
     """A sentence that may be evidence. `score`, `coverage` in 0..1; `rank` is its passage's.
 
     `covers` are the terms of the question that the sentence has. `missing` are the figures that the question states
-    and the passage does not, and the counted noun ("how many GPUs") where the sentence lacks it.
+    and the passage does not, and what is counted ("how many GPUs") or set ("learning rate") where the sentence
+    does not name it.
     """
 
     passage: Passage
@@ -61,7 +63,12 @@ _NAMES = re.compile(r"[a-z]*?0*(\d+)")  # "e26", "e026", and the "26" of "episod
 _FIGURE = re.compile(r"\d+(?:\.\d+)?[kmbx]?")
 _STATES = re.compile(r"\w[^?]*$")  # a rhetorical question states nothing, nor does a rule of dashes
 _PLAIN_WORD = re.compile(r"[a-z]+(?![\w-])")  # "vLLM" and "µP" keep their first letters
-_COUNTED = re.compile(r"\bhow many (\w+)", re.IGNORECASE)
+# What is counted or set, and has to be named beside its value.
+_THINGS = re.compile(
+    r"\bhow many (\w+)|\b(?:learning rate|batch size|context (?:length|window)|weight decay|random seed|optimi[sz]er)"
+    r"s?\b",
+    re.IGNORECASE,
+)
 _VALUE = re.compile(
     r"\d|\b(?:half|twice|double[sd]?|triple[sd]?|tenfold|zero|one|two|three|four|five|six|ten|dozen|none)\b", re.I
 )
@@ -87,17 +94,21 @@ def candidates(
     asked = [t for t in dict.fromkeys(statistics.terms(question.text)) if t not in named and t not in _ASKING]
     weight = {term: statistics.idf(term) for term in asked}
     total = sum(weight.values()) or 1.0
-    counted = {t for noun in _COUNTED.findall(question.text) for t in statistics.terms(noun)}
+    things = {
+        m.group(1) or m.group(): statistics.terms(m.group(1) or m.group()) for m in _THINGS.finditer(question.text)
+    }
     only = set(question.named or question.filters.episodes)
     pool = [
         (hit, sentence, text)
-        for hit in hits[: values.passages]
+        for hit in (hits[: values.passages] if asked else hits)
         for sentence in hit.passage.sentences
         if not only or not only.isdisjoint(sentence.episodes)
         if _STATES.search(text := plain(sentence.text, id_pattern))
     ]
     if not pool:
         return []
+    if question.named and not asked:
+        return _overview(pool, statistics)
     vectors = encoder.encode([text for _, _, text in pool])
     cosines = vectors @ encoder.encode([question.text])[0]
     out = []
@@ -110,9 +121,29 @@ def candidates(
         if _AMOUNT.search(question.text) and not _VALUE.search(text):
             score *= 0.7
         unstated = {t for t in asked if _FIGURE.fullmatch(t) and _spelled(t).isdisjoint(around)}
-        missing = frozenset(unstated | (counted - own))
-        out.append(Candidate(hit.passage, sentence, hit.rank, score, near, own, own.intersection(asked), missing))
+        absent = {thing for thing, needed in things.items() if not own.issuperset(needed)}
+        out.append(
+            Candidate(
+                hit.passage, sentence, hit.rank, score, near, own, own.intersection(asked), frozenset(unstated | absent)
+            )
+        )
     return sorted(out, key=lambda c: (-c.score, c.rank, c.sentence.start))
+
+
+def _overview(pool: Sequence[tuple[Hit, Sentence, str]], statistics: TermStatistics) -> list[Candidate]:
+    """For "E026?" or "compare E009 and E010": what an episode's own summary says, from its beginning."""
+    place = Counter[str]()
+    ordered = []
+    for hit, sentence, text in sorted(pool, key=lambda row: row[1].start):
+        place[hit.passage.document] += 1
+        ordered.append(
+            ((hit.passage.kind != "episode", place[hit.passage.document], hit.passage.document), hit, sentence, text)
+        )
+    ordered.sort(key=lambda row: row[0])
+    return [
+        Candidate(hit.passage, sentence, hit.rank, 1.0, 1.0, frozenset(statistics.terms(text)))
+        for _, hit, sentence, text in ordered
+    ]
 
 
 _NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split()  # noqa: SIM905
@@ -126,6 +157,7 @@ def _spelled(figure: str) -> set[str]:
 _ASKING = frozenset(
     """
     episod paper review podcast show say said tell explain describ us corpus much mani long often until
+    compar comparison contrast differ versus vs summari summar summaris summariz overview main point talk
     """.split()  # noqa: SIM905
 )
 
@@ -133,7 +165,7 @@ _ASKING = frozenset(
 def choose(
     question: Question, ranked: Sequence[Candidate], values: ExtractValues
 ) -> tuple[list[Candidate], str | None]:
-    """The sentences to show, in reading order, or none and the reason."""
+    """The sentences to show, the best first, or none and the reason."""
     if not ranked:
         return [], "nothing in the corpus matches the question"
     best = ranked[0]
@@ -142,7 +174,7 @@ def choose(
     if best.coverage < values.least_coverage and not question.named:
         return [], "the corpus does not cover what the question asks about"
     if best.missing:
-        return [], f"the corpus does not say so of {', '.join(sorted(best.missing))}"
+        return [], f"nothing near the question names {', '.join(sorted(best.missing))}"
     if _AMOUNT.search(question.text) and not _VALUE.search(best.sentence.text):
         return [], "the corpus gives no such figure"
     # Each episode that the question names has its say; where it names one or none, the best sentence does.
