@@ -102,6 +102,26 @@ def test_a_question_of_nothing_but_episodes_gets_the_start_of_each(text: str) ->
     assert sentences == [*TEXTS["E009"], TEXTS["E026"][0]]
 
 
+def test_the_digits_of_a_marker_are_no_figure() -> None:
+    said = "As E026 shows, the contrastive loss has a cost."
+    sentence = Sentence(0, len(said), said, ("E026",), "explicit")
+    hit = Hit(Passage("p", "d", said, 0, len(said), ("E026",), sentences=(sentence,)), 1.0, 1)
+    question = Question("how much does the contrastive loss cost")
+    ranked = candidates(question, (hit,), HashedWords(), Rarity(), ExtractValues())
+    assert choose(question, ranked, ExtractValues()) == ([], "the corpus gives no such figure")
+
+
+def test_no_more_sentences_are_shown_than_asked_for_however_many_episodes_are_named() -> None:
+    sentences, _ = answer("compare E001, E009 and E026", "E001", "E009", "E026")
+    assert len(sentences) == ExtractValues().sentences
+    only, _ = choose(
+        Question("x", named=("E001", "E009", "E026")),
+        candidates(Question("x y z", named=("E001", "E009", "E026")), hits(), HashedWords(), Rarity(), ExtractValues()),
+        ExtractValues(sentences=2, least_named=-1.0),
+    )
+    assert len(only) == 2
+
+
 def test_a_rhetorical_question_answers_nothing() -> None:
     asks = "What does a contrastive loss cost?"
     sentence = Sentence(0, len(asks), asks, ("E026",), "document")

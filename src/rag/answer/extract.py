@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rag.corpus.markers import DEFAULT_PATTERN, plain
+from rag.corpus.markers import DEFAULT_PATTERN, find_markers, plain
 from rag.ports import Encoder, TermStatistics
 from rag.records import AnswerSentence, Evidence, Hit, Passage, Question, Ranking, Sentence
 
@@ -39,6 +39,7 @@ class ExtractValues:
 class Candidate:
     """A sentence that may be evidence. `score`, `coverage` in 0..1; `rank` is its passage's.
 
+    `valued` says whether it holds a figure or a number word of its own; the digits of a marker are none.
     `covers` are the terms of the question that the sentence has. `missing` are the figures that the question states
     and the passage does not, and what is counted ("how many GPUs") or set ("learning rate") where the sentence
     does not name it.
@@ -50,6 +51,7 @@ class Candidate:
     score: float
     coverage: float
     terms: frozenset[str]
+    valued: bool = True
     covers: frozenset[str] = frozenset()
     missing: frozenset[str] = frozenset()
 
@@ -118,16 +120,33 @@ def candidates(
         covered = sum(weight[t] for t in asked if t in own) / total
         near = sum(weight[t] for t in asked if t in around) / total
         score = values.cosine_weight * max(cosine, 0.0) + (1 - values.cosine_weight) * (0.7 * covered + 0.3 * near)
-        if _AMOUNT.search(question.text) and not _VALUE.search(text):
+        valued = _VALUE.search(_unmarked(text, id_pattern)) is not None
+        if not valued and _AMOUNT.search(question.text):
             score *= 0.7
         unstated = {t for t in asked if _FIGURE.fullmatch(t) and _spelled(t).isdisjoint(around)}
         absent = {thing for thing, needed in things.items() if not own.issuperset(needed)}
         out.append(
             Candidate(
-                hit.passage, sentence, hit.rank, score, near, own, own.intersection(asked), frozenset(unstated | absent)
+                hit.passage,
+                sentence,
+                hit.rank,
+                score,
+                near,
+                own,
+                valued,
+                covers=own.intersection(asked),
+                missing=frozenset(unstated | absent),
             )
         )
     return sorted(out, key=lambda c: (-c.score, c.rank, c.sentence.start))
+
+
+def _unmarked(text: str, id_pattern: str) -> str:
+    kept, last = [], 0
+    for marker in find_markers(text, id_pattern):
+        kept.append(text[last : marker.start])
+        last = marker.end
+    return "".join([*kept, text[last:]])
 
 
 def _overview(pool: Sequence[tuple[Hit, Sentence, str]], statistics: TermStatistics) -> list[Candidate]:
@@ -175,14 +194,14 @@ def choose(
         return [], "the corpus does not cover what the question asks about"
     if best.missing:
         return [], f"nothing near the question names {', '.join(sorted(best.missing))}"
-    if _AMOUNT.search(question.text) and not _VALUE.search(best.sentence.text):
+    if not best.valued and _AMOUNT.search(question.text):
         return [], "the corpus gives no such figure"
     # Each episode that the question names has its say; where it names one or none, the best sentence does.
     speakers = [next((c for c in ranked if e in c.sentence.episodes), best) for e in question.named] or [best]
     before = {(c.passage.id, c.sentence.end): c for c in ranked}
-    chosen = list(dict.fromkeys(c for best in speakers[: values.sentences] for c in _with_support(best, before)))
+    chosen = list(dict.fromkeys(c for speaker in speakers for c in _with_support(speaker, before)))[: values.sentences]
     for candidate in ranked:
-        if len(chosen) == values.sentences or candidate.score < values.keep * best.score:
+        if len(chosen) >= values.sentences or candidate.score < values.keep * best.score:
             break
         adds = candidate.covers - {t for other in chosen for t in other.covers}
         if not adds and candidate.score < values.equal * best.score:
