@@ -1,13 +1,9 @@
 """Which sentences answer, and when none does."""
 
-from collections.abc import Sequence
-from zlib import crc32
-
-import numpy as np
 import pytest
 
+from fakes import HashedWords, Rarity
 from rag.answer.extract import Candidate, ExtractValues, candidates, choose, shown
-from rag.index.terms import terms
 from rag.records import Filters, Hit, Passage, Question, Sentence
 
 TEXTS = {
@@ -15,28 +11,6 @@ TEXTS = {
     "E009": ["Fixed baselines gain 3.8 points over mixed-policy methods.", "Two library bugs had hidden it."],
     "E026": ["A contrastive loss on 50 problems costs $25.", "Fixed baselines gain 3.8 points over mixed policies."],
 }
-
-
-class HashedWords:
-    """A discriminating fake: a text's vector is the sum of its terms' fixed directions."""
-
-    name, dimension = "hashed", 256
-
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        rows = [sum((self._direction(t) for t in terms(text)), np.full(256, 1e-6)) for text in texts]
-        return np.array([row / np.linalg.norm(row) for row in rows], dtype=np.float32)
-
-    @staticmethod
-    def _direction(term: str) -> np.ndarray:
-        return np.random.default_rng(crc32(term.encode())).standard_normal(256)
-
-
-class Rarity:
-    def terms(self, text: str) -> list[str]:
-        return terms(text)
-
-    def idf(self, term: str) -> float:
-        return 1.0
 
 
 def hits(*episodes: str) -> tuple[Hit, ...]:

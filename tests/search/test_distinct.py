@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rag.index.terms import terms
+from fakes import Rarity
 from rag.records import Hit, Passage, Question, Ranking
 from rag.search.compose import Distinct, Reranked
 
@@ -24,16 +24,8 @@ class Fixed:
         )
 
 
-class Words:
-    def terms(self, text: str) -> list[str]:
-        return terms(text)
-
-    def idf(self, term: str) -> float:
-        return 1.0
-
-
 def test_a_repetition_of_the_same_episode_moves_behind_what_is_new() -> None:
-    found = Distinct(Fixed(), Words()).retrieve(Question("q"), 4)
+    found = Distinct(Fixed(), Rarity()).retrieve(Question("q"), 4)
     assert [hit.passage.id for hit in found] == ["a", "c", "d", "b"]
     assert [hit.rank for hit in found] == [1, 2, 3, 4]
 

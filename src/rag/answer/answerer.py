@@ -37,14 +37,14 @@ class Answerer:
         began = time.perf_counter()
         question = understand(text, self._episodes, filters)
         unknown = [id for id in question.named if id not in self._episodes]
+        if unknown:  # nothing can be said of it, so the nearest passages are those of the question's other words
+            question = replace(question, filters=filters)
         found = self._retriever.retrieve(question, max(k, _NAMED_DEPTH) if question.named else k)
         hits = found[:k]
         retrieved = time.perf_counter()
         sentences: tuple[AnswerSentence, ...] = ()
-        if unknown and len(unknown) == len(question.named):
-            reason: str | None = f"the corpus has no episode {', '.join(unknown)}"
-            hits = self._retriever.retrieve(replace(question, filters=filters), k)
-        else:
+        reason: str | None = f"the corpus has no episode {', '.join(unknown)}"
+        if not unknown:
             ranked = candidates(question, found, self._encoder, self._statistics, self._values, self._id_pattern)
             chosen, reason = choose(question, ranked, self._values)
             sentences = tuple(s for c in chosen if self._supported(s := shown(c, self._id_pattern)))

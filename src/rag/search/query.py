@@ -98,14 +98,21 @@ class _Scheme:
                     continue
                 one = len(m.group(1)) == 1
                 if not _MODEL.match(text, m.end()) and (not one or m.group(2) or _ONE_DIGIT.match(text, m.end())):
-                    yield from ((m.start(), self._id(prefix, n)) for n in _range(m.group(1), m.group(2)))
+                    yield from ((m.start(), id) for id in self._ids(prefix, m.group(1), m.group(2)))
         for m in _SPELLED.finditer(text) if self.prefixes else ():
             for part in _IN_LIST.finditer(m.group(1) or m.group(2)):
-                yield from ((m.start(), self._id(None, n)) for n in _range(part.group(1), part.group(2)))
+                yield from ((m.start(), id) for id in self._ids(None, part.group(1), part.group(2)))
 
     @property
     def literal_one(self) -> re.Pattern[str]:
         return re.compile("|".join(map(re.escape, sorted(self.folded, key=len, reverse=True))), re.I)
+
+    def _ids(self, prefix: str | None, first: str, last: str | None) -> list[str]:
+        """An episode, or a range of them: its ends, and what is known between."""
+        low, high = int(first), int(last or first)
+        between = range(low + 1, high) if high <= low + _MOST_IN_A_RANGE else range(0)
+        inner = [id for id in (self._id(prefix, n) for n in between) if id in self.folded.values()]
+        return list(dict.fromkeys((self._id(prefix, low), *inner, self._id(prefix, high))))
 
     def _id(self, prefix: str | None, number: int) -> str:
         for letters in (prefix,) if prefix is not None else self.prefixes:
@@ -132,8 +139,3 @@ def _scheme(known: tuple[str, ...]) -> _Scheme:
 
 def _one_number(id: str) -> bool:
     return len(_NUMBERS.findall(id)) == 1 and id[-1].isdigit()
-
-
-def _range(first: str, last: str | None) -> list[int]:
-    low, high = int(first), int(last or first)
-    return list(range(low, high + 1)) if low < high <= low + _MOST_IN_A_RANGE else list(dict.fromkeys((low, high)))

@@ -1,0 +1,32 @@
+"""Ordinary implementations of the ports, small and discriminating."""
+
+from collections.abc import Sequence
+from zlib import crc32
+
+import numpy as np
+
+from rag.index.terms import terms
+
+
+class HashedWords:
+    """A discriminating fake: a text's vector is the sum of its terms' fixed directions."""
+
+    name, dimension = "hashed", 256
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        rows = [sum((self._direction(t) for t in terms(text)), np.full(256, 1e-6)) for text in texts]
+        return np.array([row / np.linalg.norm(row) for row in rows], dtype=np.float32)
+
+    @staticmethod
+    def _direction(term: str) -> np.ndarray:
+        return np.random.default_rng(crc32(term.encode())).standard_normal(256)
+
+
+class Rarity:
+    """Every term is as rare as another."""
+
+    def terms(self, text: str) -> list[str]:
+        return terms(text)
+
+    def idf(self, term: str) -> float:
+        return 1.0
