@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def build(
             raise CorpusError("corpus", 1, "no document has a sentence", "give it documents with text")
         corpus_digest = _digest(held, passages)
         old = None if rebuild else _serving(folder)
-        card = _encoder(encoder, building / ENCODER, [*([folder] if not rebuild else []), *donors], say)
+        card = _encoder(encoder, building / ENCODER, chain([old], map(_serving, donors)), say)
         manifest = Manifest(
             generation=f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{corpus_digest[:8]}-{os.urandom(2).hex()}",
             corpus_digest=corpus_digest,
@@ -127,10 +128,14 @@ def _digest(documents: list[Document], passages: list[Passage]) -> str:
     return digest.hexdigest()
 
 
-def _encoder(choice: EncoderChoice, target: Path, donors: list[IndexFolder], say: Callable[[str], None]) -> EncoderCard:
+def _encoder(
+    choice: EncoderChoice,
+    target: Path,
+    donors: Iterable[tuple[Path, Manifest] | None],
+    say: Callable[[str], None],
+) -> EncoderCard:
     source = source_of(choice)
-    for donor in donors:
-        serving = _serving(donor)
+    for serving in donors:
         if serving and (serving[1].encoder.source, serving[1].encoder.precision) == (source, choice.precision):
             shutil.copytree(serving[0] / ENCODER, target, copy_function=_link)
             return serving[1].encoder
