@@ -262,9 +262,9 @@ def eval_retrieval(
     ctx: click.Context, /, folder: Path, split: str | None, retriever: str | None, run_out: Path | None, as_json: bool
 ) -> None:
     """Judge the ranking of FOLDER's questions: our evals/, or any collection in BEIR layout."""
-    from rag.assemble import judge_retrieval
     from rag.evals.evaluate import format_table
     from rag.evals.metrics import write_run
+    from rag.judge import judge_retrieval
 
     settings = _settings(ctx, search__retriever=retriever)
     run, report = judge_retrieval(settings, folder, split, progress=_progress, say=_say)
@@ -284,8 +284,8 @@ def eval_retrieval(
 @click.pass_context
 def eval_answers(ctx: click.Context, /, folder: Path, split: str | None, retriever: str | None, as_json: bool) -> None:
     """Judge the answers to FOLDER's questions."""
-    from rag.assemble import judge_answers
     from rag.evals.evaluate import format_table
+    from rag.judge import judge_answers
 
     report = judge_answers(_settings(ctx, search__retriever=retriever), folder, split, progress=_progress)
     if as_json:

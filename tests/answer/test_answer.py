@@ -1,6 +1,7 @@
 """No sentence without evidence."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -8,8 +9,8 @@ from rag.answer.extract import Candidate, ExtractValues, choose
 from rag.records import Answer, AnswerSentence, Evidence, Passage, Question, Sentence
 
 
-def evidence(quote: str = "It costs $25 E026.", **changes: object) -> Evidence:
-    values = {
+def evidence(quote: str = "It costs $25 E026.", **changes: Any) -> Evidence:
+    values: dict[str, Any] = {
         "document": "reviews/r",
         "title": "R",
         "heading": "",
@@ -20,7 +21,7 @@ def evidence(quote: str = "It costs $25 E026.", **changes: object) -> Evidence:
         "attribution": "explicit",
         "support": 1.0,
     }
-    return Evidence(**{**values, **changes})  # type: ignore[arg-type]
+    return Evidence(**{**values, **changes})
 
 
 def test_a_sentence_without_evidence_cannot_exist() -> None:
