@@ -186,7 +186,11 @@ class IndexInfo:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is shown. Either it has sentences, each with evidence, or it abstains and says why."""
+    """What is shown. Either it has sentences, each with evidence, or it abstains and says why.
+
+    `confidence` in 0..1 is how likely the corpus answers the question, by what was found; what is shown and what is
+    abstained from both have one, None where nothing estimated it.
+    """
 
     question: Question
     sentences: tuple[AnswerSentence, ...]
@@ -195,6 +199,7 @@ class Answer:
     citations: tuple[Citation, ...] = ()
     index: IndexInfo | None = None
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
         if bool(self.sentences) == (self.reason is not None):

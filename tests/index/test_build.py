@@ -132,6 +132,18 @@ def test_a_damaged_file_is_refused_with_the_mend(copied: IndexFolder) -> None:
     copied.checked()
 
 
+def test_a_tokens_vector_knows_its_place_and_its_company(built: IndexFolder) -> None:
+    encoder = OnnxEncoder(built.current()[0] / ENCODER)
+    river, money = "They sat on the bank of the river.", "They put the money in the bank."
+    found = [encoder.tokens(text) for text in (river, money)]
+    for text, tokens in zip((river, money), found, strict=True):
+        assert tokens.vectors.shape == (len(tokens.spans), encoder.dimension)
+        assert np.linalg.norm(tokens.vectors, axis=1) == pytest.approx(1, abs=1e-5)
+        assert [text[a:b] for a, b in tokens.spans] == [*text.rstrip(".").split(), "."]
+    words = [[text[a:b] for a, b in t.spans].index("bank") for text, t in zip((river, money), found, strict=True)]
+    assert found[0].vectors[words[0]] @ found[1].vectors[words[1]] < 0.9
+
+
 def test_every_generation_lists_what_the_format_says(built: IndexFolder) -> None:
     assert set(built.checked()[1].files) >= FILES
 
@@ -196,7 +208,7 @@ def test_a_model_that_does_not_load_is_one_line(tmp_path: Path, monkeypatch: pyt
 def test_another_format_is_refused_with_the_mend(copied: IndexFolder) -> None:
     path = copied.current()[0] / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 0}))
-    with pytest.raises(IndexUnusable, match=r"format 0, this version reads 1.*rag index"):
+    with pytest.raises(IndexUnusable, match=r"format 0, this version reads 2.*rag index"):
         copied.checked()
 
 

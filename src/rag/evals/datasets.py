@@ -32,7 +32,8 @@ class EvalQuestion:
     """A question with its gold: what a full and well founded answer cites, quotes and states.
 
     `episodes` are IDs as the corpus writes them; `quotes` are (document, quote) pairs, each quote verbatim in the
-    document; an entry of `facts` lists alternatives separated by " | ". `split` is "dev" or "test".
+    document; an entry of `facts` lists alternatives separated by " | ". `split` is "dev" or "test". A `type` may have a
+    kind behind a slash: "unanswerable/premise".
     """
 
     id: str
@@ -46,7 +47,7 @@ class EvalQuestion:
     @property
     def answerable(self) -> bool:
         """False where the right answer is that the corpus does not say."""
-        return self.type != "unanswerable"
+        return self.type.partition("/")[0] != "unanswerable"
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,16 @@ class EncoderCard:
         (folder / CARD).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
 
+@dataclass(frozen=True, slots=True)
+class TokenVectors:
+    """The n tokens of a text: `spans[i]` are its start and end in characters, shape (n, 2); `vectors[i]` its unit
+    vector, shape (n, dimension), float32.
+    """
+
+    spans: np.ndarray
+    vectors: Vectors
+
+
 class OnnxEncoder:
     """The exported encoder: pooling and normalisation are inside the graph, so no torch is needed.
 
@@ -94,11 +104,21 @@ class OnnxEncoder:
         return out
 
     def _one(self, text: str) -> Vectors:
+        vector: Vectors = self._run(self._tokenizer.encode(text), "vector")
+        return vector
+
+    def tokens(self, text: str) -> TokenVectors:
+        """Each token of a text, in the company of the others; what lies beyond the model's longest text is left out."""
         tokens = self._tokenizer.encode(text)
+        real = [at for at, special in enumerate(tokens.special_tokens_mask) if not special]
+        spans = np.array([tokens.offsets[at] for at in real], dtype=np.int64).reshape(-1, 2)
+        return TokenVectors(spans, self._run(tokens, "token_vectors")[real])
+
+    def _run(self, tokens: Any, output: str) -> Vectors:
         values = {"input_ids": tokens.ids, "attention_mask": tokens.attention_mask, "token_type_ids": tokens.type_ids}
         feed = {name: np.array([values[name]], dtype=np.int64) for name in self._inputs}
-        vector: Vectors = self._session.run(None, feed)[0][0]
-        return vector
+        found: Vectors = self._session.run([output], feed)[0][0]
+        return found
 
 
 class RememberedEncoder:

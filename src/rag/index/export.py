@@ -142,7 +142,8 @@ def _trace(torch: Any, model: Any, path: Path) -> None:
             features = dict(zip(self.names, values, strict=True))
             for module in self.model:
                 features = module(features)
-            return torch.nn.functional.normalize(features["sentence_embedding"], dim=-1)
+            unit = torch.nn.functional.normalize
+            return unit(features["sentence_embedding"], dim=-1), unit(features["token_embeddings"], dim=-1)
 
     example = model.tokenizer([PARITY_TEXTS[2]], return_tensors="pt")
     names = list(example)
@@ -152,8 +153,9 @@ def _trace(torch: Any, model: Any, path: Path) -> None:
             tuple(example[name] for name in names),
             str(path),
             input_names=names,
-            output_names=["vector"],
-            dynamic_axes={name: {0: "texts", 1: "tokens"} for name in names} | {"vector": {0: "texts"}},
+            output_names=["vector", "token_vectors"],
+            dynamic_axes={name: {0: "texts", 1: "tokens"} for name in (*names, "token_vectors")}
+            | {"vector": {0: "texts"}},
             opset_version=17,
             dynamo=False,  # the dynamo exporter needs onnxscript and is four times slower for the same graph
         )

@@ -1,0 +1,60 @@
+"""What every command shares: settings, options, and what it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rag.settings import Settings
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+retriever_option = click.option(
+    "--retriever", type=click.Choice(["hybrid", "dense", "bm25", "rank-bm25"]), help="Which passages are found how."
+)
+
+
+def settings(ctx: click.Context, **flags: Any) -> Settings:
+    """The settings, with the flags that were given (`search__k` is search.k). Raises SettingsError."""
+    from rag.settings import read_settings
+
+    names = {name.replace("__", "."): value for name, value in flags.items()}
+    return read_settings(ctx.obj["config"], os.environ, ctx.obj["flags"] | names)
+
+
+def print_json(value: object) -> None:
+    """One JSON value on stdout, in characters that its encoding has."""
+    encoding = (sys.stdout.encoding or "utf-8").lower()
+    click.echo(json.dumps(value, ensure_ascii=not encoding.startswith("utf"), indent=2))
+
+
+def say(text: str) -> None:
+    """A line on stderr; what no line can show, such as a file name's line break, is written as Python would."""
+    click.echo("".join(c if c.isprintable() else repr(c)[1:-1] for c in text), err=True)
+
+
+def progress(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:
+    """The items, with a bar on stderr where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(
+        items,
+        total=total,
+        description=what,
+        console=Console(stderr=True),
+        transient=True,
+        disable=not (sys.stderr and sys.stderr.isatty()),
+    )
+
+
+def console() -> Any:
+    """Where a command's text goes: no markup, no guesses."""
+    from rich.console import Console
+
+    return Console(emoji=False, markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
