@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from rag.index.encode import Progress
     from rag.index.library import IndexLibrary
     from rag.ports import Retriever
-    from rag.records import Filters
+    from rag.records import Filters, Passage
 
 
 WHOLE = 1_000_000_000
 """Characters of a passage that is a whole document."""
+SENTENCES_UP_TO = 20_000
+"""Documents of a collection whose sentences are encoded too: that takes longer than the documents themselves."""
 NO_EPISODES = r"(?!)"
 """An ID pattern that matches nothing: "E2F1" is a protein in somebody else's abstracts."""
 
@@ -60,17 +62,17 @@ def open_service(settings: Settings, *, distinct: bool = True) -> Service:
     import numpy as np
 
     from rag.answer.answerer import Answerer
-    from rag.corpus.split import index_text
+    from rag.corpus.split import index_text, term_text
     from rag.errors import IndexUnusable
     from rag.index.build import ENCODER, KEYS, VECTORS
-    from rag.index.dense import FILE, DenseRetriever
+    from rag.index.dense import PASSAGES, SENTENCES, DenseRetriever
     from rag.index.encode import OnnxEncoder, RememberedEncoder
     from rag.index.library import IndexLibrary
     from rag.index.sparse import FOLDER, RankBM25Retriever, TantivyRetriever
     from rag.index.store import IndexFolder, reading
     from rag.records import IndexInfo
-    from rag.search.compose import Distinct, Hybrid
-    from rag.search.fuse import convex, rrf
+    from rag.search.compose import Distinct, Feedback, Hybrid, Neighbourly, Tempered
+    from rag.search.fuse import convex, rrf, weighted
 
     folder, manifest = IndexFolder(settings.index).checked()
     if manifest.encoder.precision != settings.encoder.precision or not _names(manifest.encoder.name, settings):
@@ -82,20 +84,36 @@ def open_service(settings: Settings, *, distinct: bool = True) -> Service:
     with reading(folder):
         keys, vectors = (np.load(folder / name, mmap_mode="r") for name in (KEYS, VECTORS))
     encoder = RememberedEncoder(OnnxEncoder(folder / ENCODER), keys, vectors)
-    dense = DenseRetriever(folder / FILE, library, encoder)
+    dense = DenseRetriever(folder / PASSAGES, library, encoder)
+
+    def searched(passage: Passage) -> str:
+        return index_text(passage, manifest.id_pattern, manifest.titled)
+
     sparse: TantivyRetriever | RankBM25Retriever = TantivyRetriever(folder / FOLDER, library)
     if "rank-bm25" in (settings.search.sparse, settings.search.retriever):
-        texts = (index_text(library.passage(row), manifest.id_pattern) for row in range(len(library)))
+        held = map(library.passage, range(len(library)))
+        texts = (term_text(passage, manifest.id_pattern, manifest.titled) for passage in held)
         sparse = RankBM25Retriever(texts, library)
-    weight = settings.search.dense_weight
-    fusion = rrf() if settings.search.fusion == "rrf" else convex({"dense": weight, sparse.name: 1 - weight})
-    retrievers: dict[str, Retriever] = {
-        "hybrid": Hybrid([dense, sparse], fusion, settings.search.depth),
-        "dense": dense,
-        "bm25": sparse,
-        "rank-bm25": sparse,
-    }
-    retriever = retrievers[settings.search.retriever]
+    search = settings.search
+    parts: list[Retriever] = [dense, sparse]
+    if search.fusion == "weighted":
+        parts[1] = Tempered(sparse, sparse)
+        weights = {"dense": 1.0, sparse.name: search.sparse_weight}
+        if manifest.sentence_vectors and search.sentence_weight > 0:
+            parts.append(DenseRetriever(folder / SENTENCES, library, encoder, "sentences"))
+            weights |= {"dense": 1 - search.sentence_weight, "sentences": search.sentence_weight}
+        fusion = weighted(weights)
+    elif search.fusion == "convex":
+        fusion = convex({"dense": search.dense_weight, sparse.name: 1 - search.dense_weight})
+    else:
+        fusion = rrf()
+    hybrid: Retriever = Hybrid(parts, fusion, search.depth)
+    if search.feedback > 0:
+        parts[0] = Feedback(dense, hybrid, encoder, searched, search.feedback)
+        hybrid = Hybrid(parts, fusion, search.depth)
+    retriever = {"hybrid": hybrid, "dense": dense, "bm25": sparse, "rank-bm25": sparse}[search.retriever]
+    if search.neighbours > 0:
+        retriever = Neighbourly(retriever, library, search.neighbours)
     if distinct:
         retriever = Distinct(retriever, sparse)
     answerer = Answerer(retriever, encoder, sparse, library, id_pattern=manifest.id_pattern)
@@ -157,7 +175,7 @@ def open_collection(
         encoder=EncoderChoice(**settings.encoder.model_dump()),
         values=SplitValues(max_chars=WHOLE, min_chars=WHOLE),
         id_pattern=NO_EPISODES,
-        sentence_vectors=False,
+        sentence_vectors=len(collection.documents) <= SENTENCES_UP_TO,
         donors=[IndexFolder(settings.index)],
         progress=progress,
         say=say,

@@ -28,6 +28,38 @@ class Encoder(Protocol):
         ...
 
 
+class TokenVectors(Protocol):
+    """The n tokens of a text: start and end in characters, shape (n, 2), and unit vectors, shape (n, dimension)."""
+
+    @property
+    def spans(self) -> NDArray[np.int64]:
+        """`spans[i]` is where token i starts and ends in the text."""
+        ...
+
+    @property
+    def vectors(self) -> Vectors:
+        """`vectors[i]` is token i in the company of the others, float32, length 1."""
+        ...
+
+
+class TokenEncoder(Encoder, Protocol):
+    """Text -> unit vector, and a unit vector for each of its tokens."""
+
+    def tokens(self, text: str) -> TokenVectors:
+        """Tokens in the order of the text; what lies beyond the encoder's longest text is left out."""
+        ...
+
+
+class Entailment(Protocol):
+    """Premise and hypothesis -> how surely the one follows from the other."""
+
+    name: str
+
+    def probability(self, premise: str, hypothesis: str) -> float:
+        """In 0..1; 0.5 and above says that it follows."""
+        ...
+
+
 class Retriever(Protocol):
     """Question -> passages."""
 
@@ -38,6 +70,14 @@ class Retriever(Protocol):
 
         `question.filters` holds for every hit, and a filter that leaves n passages loses none of the best n.
         """
+        ...
+
+
+class VectorRetriever(Retriever, Protocol):
+    """Question -> passages, by a vector that may be another than the question's own."""
+
+    def nearest(self, vector: Vectors, question: Question, k: int) -> Ranking:
+        """As `retrieve`; `vector` has shape (1, dimension) and length 1."""
         ...
 
 

@@ -29,6 +29,17 @@ class Paragraph:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedQuestion:
+    """A question that its document's author wrote down; the sentence around `document.text[at]` answers it.
+
+    It is searched, so that everyday words find a sentence written in others; it is never evidence.
+    """
+
+    text: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One file or feed entry, as read.
 
@@ -47,17 +58,22 @@ class Document:
     date: str | None = None
     url: str | None = None
     metadata: Mapping[str, object] = field(default_factory=dict)
+    questions: tuple[AskedQuestion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """One claim: `document.text[start:end]`, and the episodes it is attributed to."""
+    """One claim: `document.text[start:end]`, and the episodes it is attributed to.
+
+    `asked` are the questions that its document says it answers.
+    """
 
     start: int
     end: int
     text: str
     episodes: tuple[str, ...]
     attribution: Attribution
+    asked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

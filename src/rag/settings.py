@@ -32,10 +32,14 @@ class EncoderSettings(_Section):
 
 
 class SplitSettings(_Section):
-    """How long passages are, in characters; `min_chars`, where not given, is at most a third of `max_chars`."""
+    """How long passages are, in characters; `min_chars`, where not given, is at most a third of `max_chars`.
+
+    `titled` passages are searched with their title and heading in front.
+    """
 
     max_chars: int = Field(default=600, ge=50, le=1_000_000_000)
     min_chars: int = Field(default=200, ge=0, le=1_000_000_000)
+    titled: bool = True
 
     @model_validator(mode="after")
     def _ordered(self) -> SplitSettings:
@@ -47,12 +51,21 @@ class SplitSettings(_Section):
 
 
 class SearchSettings(_Section):
-    """How passages are found."""
+    """How passages are found.
+
+    `sparse_weight` and `sentence_weight` are of "weighted" fusion, `dense_weight` of "convex". `sentence_weight` is
+    the share of a passage's best sentence in its cosine. Above 0, `feedback` moves the question's vector towards the
+    best three passages, and `neighbours` adds that share of the adjoining passages' scores to a passage's own.
+    """
 
     retriever: Literal["hybrid", "dense", "bm25", "rank-bm25"] = "hybrid"
-    fusion: Literal["convex", "rrf"] = "convex"
+    fusion: Literal["weighted", "convex", "rrf"] = "weighted"
     sparse: Literal["bm25", "rank-bm25"] = "bm25"
+    sparse_weight: float = Field(default=0.1, ge=0, le=10)
+    sentence_weight: float = Field(default=0.3, ge=0, le=1)
     dense_weight: float = Field(default=0.8, ge=0, le=1)
+    feedback: float = Field(default=0, ge=0, le=10)
+    neighbours: float = Field(default=0, ge=0, le=1)
     depth: int = Field(default=100, ge=1, le=10_000)
     k: int = Field(default=10, ge=1, le=100)
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from rag.corpus.load import load
 from rag.corpus.markdown import scan, under_headings
 from rag.corpus.source import MAX_BYTES, newlines
+from rag.corpus.split import SplitValues, index_text, split, term_text
 from rag.errors import CorpusError, UserError
 from rag.records import Document
 
@@ -256,6 +257,11 @@ def test_any_id_scheme_will_do(put: Put) -> None:
         ("x: .nan", "a.md:2: x: nan is not a string, number"),
         ("x: !!set {a}", "a.md:2: x: {'a'} is not a string, number"),
         ("x: !!python/object/apply:os.system [ls]", "a.md:2: front matter: could not determine a constructor"),
+        (
+            "x: 1\nquestions:\n- ask: how much?",
+            "a.md:3: questions: {'ask': 'how much?'} lacks ask or answer; give both",
+        ),
+        ("questions: [{ask: how much, answer: a lot}]", "a.md:2: questions: 'a lot' does not stand in the text; copy"),
         ("x: &a [1]\ny: [*a, *a]", "a.md:3: front matter: an alias; mend the YAML"),
         ("x: 1\nx: 2", "a.md:3: front matter: x a second time"),
         ("- a\n- b", "a.md:2: front matter: no key: value pairs"),
@@ -671,3 +677,18 @@ def test_a_refused_duplicate_takes_no_name(put: Put) -> None:
     bad: list[CorpusError] = []
     assert [d.text for d in load(root, id_pattern=r"E\d", on_bad=bad.append)] == ["1", "3"]
     assert [error.line for error in bad] == [2]
+
+
+def test_a_sentence_knows_the_questions_that_it_is_said_to_answer(put: Put) -> None:
+    front = "questions:\n- {ask: 'what bill?', answer: It cost}\n- {ask: 'and who?', answer: Roe\n    and Doe}\n"
+    (document,) = load(put({"a.md": f"---\n{front}---\nBy Roe\nand Doe. It cost $25. It works.\n"}))
+    (passage,) = split(document, SplitValues())
+    assert [sentence.asked for sentence in passage.sentences] == [("and who?",), ("what bill?",), ()]
+    assert "bill" not in index_text(passage)
+    assert "what bill?" in term_text(passage)
+
+
+def test_a_list_of_other_questions_is_somebodys_own(put: Put) -> None:
+    (document,) = load(put({"a.md": "---\nquestions: [why, {who: me}]\n---\nText.\n"}))
+    assert document.questions == ()
+    assert document.metadata["questions"] == ["why", {"who": "me"}]

@@ -15,13 +15,13 @@ import pytest
 
 from rag.errors import IndexBusy, IndexUnusable, SettingsError
 from rag.index.build import ENCODER, KEYS, VECTORS, BuildReport, build
-from rag.index.dense import FILE, DenseRetriever, write_vectors
+from rag.index.dense import PASSAGES, SENTENCES, DenseRetriever, write_vectors
 from rag.index.encode import OnnxEncoder, RememberedEncoder
 from rag.index.export import EncoderChoice
 from rag.index.library import IndexLibrary
 from rag.index.sparse import FOLDER, RankBM25Retriever, TantivyRetriever
 from rag.index.store import FILES, IndexFolder, Manifest
-from rag.records import Document, Filters, IndexInfo, Paragraph, Question
+from rag.records import AskedQuestion, Document, Filters, IndexInfo, Paragraph, Question
 
 pytest.importorskip("torch", reason="exporting an encoder needs the `build` extra")
 
@@ -58,7 +58,7 @@ def opened(folder: IndexFolder) -> tuple[IndexLibrary, DenseRetriever, TantivyRe
     path, manifest = folder.checked()
     library = IndexLibrary(path, IndexInfo(manifest.generation, manifest.passages, manifest.encoder.name))
     encoder = RememberedEncoder(OnnxEncoder(path / ENCODER), np.load(path / KEYS), np.load(path / VECTORS))
-    return library, DenseRetriever(path / FILE, library, encoder), TantivyRetriever(path / FOLDER, library)
+    return library, DenseRetriever(path / PASSAGES, library, encoder), TantivyRetriever(path / FOLDER, library)
 
 
 def test_the_same_text_gives_the_same_bits_alone_and_in_a_build(built: IndexFolder) -> None:
@@ -93,7 +93,7 @@ def test_an_incremental_build_equals_a_full_one(copied: IndexFolder, tmp_path: P
     build(changed, copied)
     fresh = IndexFolder(tmp_path / "fresh")
     build(changed, fresh, donors=[copied])
-    for name in (KEYS, VECTORS, FILE, "passages.jsonl"):
+    for name in (KEYS, VECTORS, PASSAGES, "passages.jsonl"):
         assert (copied.checked()[0] / name).read_bytes() == (fresh.checked()[0] / name).read_bytes()
 
 
@@ -142,6 +142,27 @@ def test_a_tokens_vector_knows_its_place_and_its_company(built: IndexFolder) -> 
         assert [text[a:b] for a, b in tokens.spans] == [*text.rstrip(".").split(), "."]
     words = [[text[a:b] for a, b in t.spans].index("bank") for text, t in zip((river, money), found, strict=True)]
     assert found[0].vectors[words[0]] @ found[1].vectors[words[1]] < 0.9
+
+
+def test_a_question_that_a_sentence_is_said_to_answer_speaks_for_its_passage(tmp_path: Path) -> None:
+    whole = documents()
+    at = whole[0].text.index("The dough")
+    whole[0] = replace(whole[0], questions=(AskedQuestion("how big does my pizza base get?", at),))
+    folder = IndexFolder(tmp_path / "index")
+    build(whole, folder)
+    path, _ = folder.checked()
+    library, dense, _ = opened(folder)
+    encoder = OnnxEncoder(path / ENCODER)
+    sentences = DenseRetriever(path / SENTENCES, library, encoder, "sentences")
+    asked = Question("how big does my pizza base get?")
+    first = sentences.retrieve(asked, 3)
+    assert (first[0].passage.document, first[0].found_by) == ("episodes/E001", ("sentences",))
+    assert first[0].score == pytest.approx(1, abs=1e-3)
+    assert dense.retrieve(asked, 1)[0].score == pytest.approx(1, abs=1e-3)
+    assert first[0].passage.sentences[1].asked == ("how big does my pizza base get?",)
+    assert len({hit.passage.id for hit in first}) == len(first) == len(library)
+    only = sentences.retrieve(replace(asked, filters=Filters(kinds=("review",))), 3)
+    assert [hit.passage.document for hit in only] == ["reviews/r"]
 
 
 def test_every_generation_lists_what_the_format_says(built: IndexFolder) -> None:
@@ -278,4 +299,4 @@ def test_neighbours_stand_around_a_passage(built: IndexFolder, tmp_path: Path) -
 
 def test_vectors_that_cannot_be_written_are_an_oserror(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="cannot be written"):
-        write_vectors(np.ones((1, 4), dtype=np.float32), tmp_path / "nowhere" / FILE)
+        write_vectors(np.ones((1, 4), dtype=np.float32), [0], tmp_path / "nowhere" / PASSAGES)

@@ -1,15 +1,19 @@
 """What a question names, fusion, and retrievers made of retrievers."""
 
 import itertools
+from collections.abc import Sequence
+from typing import ClassVar
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes import Rarity
 from rag.errors import QuestionError
 from rag.records import Hit, Passage, Question, Ranking
-from rag.search.compose import Hybrid
-from rag.search.fuse import convex, rrf
+from rag.search.compose import Feedback, Hybrid, Neighbourly, Tempered
+from rag.search.fuse import convex, rrf, weighted
 from rag.search.query import MAX_CHARS, understand
 
 KNOWN = ["E005", "E009", "E026"]
@@ -88,7 +92,7 @@ def test_a_passage_found_twice_outranks_one_found_once_at_the_top() -> None:
 @given(st.lists(st.lists(st.sampled_from("abcdefgh"), unique=True), min_size=2, max_size=2))
 def test_fusion_keeps_every_passage_once_in_order_of_score(lists: list[list[str]]) -> None:
     rankings = [ranked(*ids) for ids in lists]
-    for fusion in (rrf(), convex({"dense": 0.8, "bm25": 0.2})):
+    for fusion in (rrf(), convex({"dense": 0.8, "bm25": 0.2}), weighted({"dense": 1, "bm25": 0.1})):
         fused = fusion(rankings, ["dense", "bm25"])
         assert sorted(hit.passage.id for hit in fused) == sorted(set(lists[0]) | set(lists[1]))
         assert [hit.rank for hit in fused] == list(range(1, len(fused) + 1))
@@ -106,3 +110,91 @@ def test_a_hybrid_is_spelled_from_its_parts() -> None:
     hybrid = Hybrid([Fixed("dense", "a", "b"), Fixed("bm25", "b")], convex({"dense": 0.5, "bm25": 0.5}))
     assert hybrid.name == "hybrid(dense+bm25)"
     assert [hit.passage.id for hit in hybrid.retrieve(Question("q"), 1)] == ["b"]
+
+
+class Scored:
+    """A retriever that always finds the same."""
+
+    def __init__(self, name: str, scores: dict[str, float]) -> None:
+        self.name, self.scores = name, scores
+
+    def retrieve(self, question: Question, k: int) -> Ranking:
+        best = sorted(self.scores.items(), key=lambda item: (-item[1], item[0]))[:k]
+        return tuple(
+            Hit(Passage(id, "d", id, 0, len(id)), score, rank, (self.name,)) for rank, (id, score) in enumerate(best, 1)
+        )
+
+
+def scores(ranking: Ranking) -> dict[str, float]:
+    return {hit.passage.id: hit.score for hit in ranking}
+
+
+def test_a_weak_best_match_stays_weak() -> None:
+    """Where BM25 hardly matches, its best passage must not be lifted as if it matched in full."""
+    dense = Scored("dense", {"a": 0.5, "b": 0.45})
+    for best, first in ((0.2, "a"), (4.0, "b")):
+        hybrid = Hybrid([dense, Scored("bm25", {"b": best})], weighted({"dense": 1, "bm25": 0.1}))
+        assert hybrid.retrieve(Question("q"), 1)[0].passage.id == first
+
+
+def test_who_is_missing_from_a_list_that_was_cut_gets_its_last_score() -> None:
+    cut, whole = Scored("dense", {"a": 0.9, "b": 0.5}), Scored("bm25", {"c": 2.0})
+    fused = Hybrid([cut, whole], weighted({"dense": 1, "bm25": 0.1}), depth=2).retrieve(Question("q"), 3)
+    assert scores(fused) == pytest.approx({"a": 0.9, "c": 0.7, "b": 0.5})
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.floats(-1, 1), min_size=1),
+    st.dictionaries(st.sampled_from("abcdef"), st.floats(0, 9)),
+)
+def test_weighted_fusion_of_whole_lists_is_the_weighted_sum(dense: dict[str, float], bm25: dict[str, float]) -> None:
+    dense = {id: dense.get(id, -0.5) for id in "abcdef"}  # a dense list has everything
+    fused = Hybrid([Scored("dense", dense), Scored("bm25", bm25)], weighted({"dense": 0.7, "bm25": 0.1}))
+    floor = min(bm25.values()) if len(bm25) == 6 else 0.0
+    wanted = {id: 0.7 * dense[id] + 0.1 * bm25.get(id, floor) for id in "abcdef"}
+    assert scores(fused.retrieve(Question("q"), 6)) == pytest.approx(wanted)
+
+
+def test_a_question_of_four_times_the_words_is_tempered_by_half() -> None:
+    inner = Scored("bm25", {"a": 6.0})
+    tempered = Tempered(inner, Rarity(), k1=1.0)
+    short, long = (tempered.retrieve(Question(q), 1)[0].score for q in ("yeast", "yeast bread dough gas"))
+    assert (short, long) == pytest.approx((6 / 2**0.5, 3 / 2**0.5))
+
+
+def test_feedback_moves_the_question_towards_what_was_found() -> None:
+    class Vectors:
+        name, dimension = "two", 2
+        rows: ClassVar = {"q": (1.0, 0.0), "A": (0.0, 1.0)}
+
+        def encode(self, texts: Sequence[str]) -> np.ndarray:
+            return np.array([self.rows[text] for text in texts], dtype=np.float32)
+
+    class Nearest(Scored):
+        asked: np.ndarray
+
+        def nearest(self, vector: np.ndarray, question: Question, k: int) -> Ranking:
+            self.asked = vector
+            return self.retrieve(question, k)
+
+    dense = Nearest("dense", {"a": 1.0})
+    first = Scored("bm25", {"a": 1.0})
+    Feedback(dense, first, Vectors(), lambda p: p.text.upper(), 0.5).retrieve(Question("q"), 1)
+    assert dense.asked[0] == pytest.approx(np.array([1.0, 0.5]) / 1.25**0.5)
+    Feedback(dense, Scored("bm25", {}), Vectors(), lambda p: p.text.upper(), 0.5).retrieve(Question("q"), 1)
+    assert dense.asked[0] == pytest.approx([1.0, 0.0])
+
+
+def test_a_neighbour_on_the_list_lifts_a_passage() -> None:
+    class Shelf:
+        def neighbours(self, passage: Passage, n: int = 1) -> Sequence[Passage]:
+            return [p for p in map(passage_of, "abcd") if abs(ord(p.id) - ord(passage.id)) == 1]
+
+    inner = Scored("x", {"a": 0.9, "d": 0.95, "b": 0.8})
+    found = Neighbourly(inner, Shelf(), 0.5).retrieve(Question("q"), 9)  # type: ignore[arg-type]
+    assert scores(found) == pytest.approx({"a": 1.3, "b": 1.25, "d": 0.95})
+    assert [hit.rank for hit in found] == [1, 2, 3]
+
+
+def passage_of(id: str) -> Passage:
+    return Passage(id, "d", id, 0, len(id))

@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rag.corpus.source import Source
-from rag.corpus.values import document_id, episode_id, iso_date, json_safe, sound, topic_names, web_address, word
+from rag.corpus.values import (
+    asked_questions,
+    document_id,
+    episode_id,
+    iso_date,
+    json_safe,
+    sound,
+    topic_names,
+    web_address,
+    word,
+)
 from rag.errors import CorpusError
 from rag.records import Document, Paragraph
 
@@ -16,8 +26,8 @@ from rag.records import Document, Paragraph
 class Draft:
     """A document as its format gives it.
 
-    `fields` are the values as written (kind, title, episode, topics, date, url); `lines` says where each stands,
-    and `line` where the document does. `id` overrides the path; `heading` is the first heading, a title of last
+    `fields` are the values as written (kind, title, episode, topics, date, questions, url); `lines` says where each
+    stands, and `line` where the document does. `id` overrides the path; `heading` is the first heading, a title of last
     resort; `kind` is what the format itself knows.
     """
 
@@ -61,6 +71,8 @@ def finish(draft: Draft, source: Source, id_pattern: str) -> Document:
         topics = topic_names(draft.fields.get(key))
         key = "date"
         day = iso_date(draft.fields.get(key))
+        key = "questions"
+        questions = asked_questions(draft.fields.get(key), draft.text)
         key = "url"
         url = web_address(word(draft.fields, key))
         metadata: dict[str, object] = {}
@@ -70,7 +82,7 @@ def finish(draft: Draft, source: Source, id_pattern: str) -> Document:
     except ValueError as error:
         what = "" if key == "text" else f"{key}: "
         raise refused(source.path, draft.lines.get(key, draft.line), error, what) from error
-    return Document(name, kind, title, draft.text, draft.paragraphs, episode, topics, day, url, metadata)
+    return Document(name, kind, title, draft.text, draft.paragraphs, episode, topics, day, url, metadata, questions)
 
 
 def refused(path: str, line: int, error: ValueError, what: str = "") -> CorpusError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from rag.corpus.markers import DEFAULT_PATTERN, plain, sentences
@@ -15,11 +15,13 @@ class SplitValues:
     """How long passages are, in characters.
 
     A passage takes whole sentences up to `max_chars` (a longer sentence is a passage of its own), never crosses a
-    heading, and goes on into the next paragraph only while it is shorter than `min_chars`.
+    heading, and goes on into the next paragraph only while it is shorter than `min_chars`. `titled` passages are
+    embedded and searched with their title and heading in front.
     """
 
     max_chars: int = 600
     min_chars: int = 200
+    titled: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_chars <= self.max_chars:
@@ -36,8 +38,12 @@ def split(document: Document, values: SplitValues, id_pattern: str = DEFAULT_PAT
     def heading(sentence: Sentence) -> str:
         return document.paragraphs[paragraph(sentence)].heading
 
+    def asked(sentence: Sentence) -> Sentence:
+        own = tuple(q.text for q in document.questions if sentence.start <= q.at < sentence.end)
+        return replace(sentence, asked=own) if own else sentence
+
     out: list[Passage] = []
-    for title, section in groupby(sentences(document, id_pattern), key=heading):
+    for title, section in groupby(map(asked, sentences(document, id_pattern)), key=heading):
         held: list[Sentence] = []
         for sentence in section:
             if held:
@@ -69,6 +75,15 @@ def _passage(document: Document, heading: str, held: list[Sentence]) -> Passage:
     )
 
 
-def index_text(passage: Passage, id_pattern: str = DEFAULT_PATTERN) -> str:
-    """What is embedded and searched: the passage's plain text with its title and heading in front."""
-    return "\n".join(part for part in (passage.title, passage.heading, plain(passage.text, id_pattern)) if part)
+def index_text(passage: Passage, id_pattern: str = DEFAULT_PATTERN, titled: bool = True) -> str:
+    """What is embedded and searched: the passage's plain text, if `titled` with its title and heading in front."""
+    front = (passage.title, passage.heading) if titled else ()
+    return "\n".join(part for part in (*front, plain(passage.text, id_pattern)) if part)
+
+
+def term_text(passage: Passage, id_pattern: str = DEFAULT_PATTERN, titled: bool = True) -> str:
+    """What BM25 reads: what is embedded, and the questions that the passage's sentences are said to answer.
+
+    A vector of a passage would blur with them; they have vectors of their own.
+    """
+    return "\n".join((index_text(passage, id_pattern, titled), *(ask for s in passage.sentences for ask in s.asked)))

@@ -8,6 +8,8 @@ from datetime import date, datetime
 from math import isfinite
 from urllib.parse import urlsplit
 
+from rag.records import AskedQuestion
+
 MAX_DEPTH = 8
 
 
@@ -85,6 +87,28 @@ def topic_names(value: object) -> tuple[str, ...]:
         raise ValueError(f"{value!r:.60} is no list; write [one, two]")
     names = [word({"": item}, "") for item in items]
     return tuple(dict.fromkeys(name for name in names if name))
+
+
+def asked_questions(value: object, text: str) -> tuple[AskedQuestion, ...]:
+    """Questions of a list of `{ask: …, answer: …}`; each answer is a part of the text, of the sentence that answers.
+
+    A list of anything else is somebody's own field, and none of ours.
+
+    >>> asked_questions([{"ask": "what was the bill?", "answer": "for $25"}], "It ran for $25.")
+    (AskedQuestion(text='what was the bill?', at=7),)
+    """
+    if not isinstance(value, list) or not value or not all(isinstance(v, Mapping) and "ask" in v for v in value):
+        return ()
+    found = []
+    for item in value:
+        ask, answer = word(item, "ask"), word(item, "answer")
+        if not ask or not answer:
+            raise ValueError(f"{item!r:.80} lacks ask or answer; give both")
+        at = re.search(r"\s+".join(map(re.escape, answer.split())), text)
+        if at is None:
+            raise ValueError(f"{answer!r:.80} does not stand in the text; copy a part of the sentence that answers")
+        found.append(AskedQuestion(ask, at.start()))
+    return tuple(found)
 
 
 def iso_date(value: object) -> str | None:

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rag.corpus.markers import DEFAULT_PATTERN, plain
-from rag.corpus.split import SplitValues, index_text, split
+from rag.corpus.split import SplitValues, index_text, split, term_text
 from rag.errors import CorpusError, IndexUnusable
-from rag.index.dense import FILE as DENSE
-from rag.index.dense import write_vectors
+from rag.index.dense import PASSAGES, SENTENCES, write_vectors
 from rag.index.encode import EncoderCard, OnnxEncoder, Progress, RememberedEncoder, silent, text_key
 from rag.index.export import EncoderChoice, export, source_of
 from rag.index.library import write_library
@@ -26,6 +26,9 @@ from rag.index.sparse import FOLDER as SPARSE
 from rag.index.sparse import write_terms
 from rag.index.store import IndexFolder, Manifest
 from rag.records import Document, Passage
+
+if TYPE_CHECKING:
+    from rag.ports import Vectors
 
 ENCODER, KEYS, VECTORS = "encoder", "keys.npy", "vectors.npy"
 
@@ -76,6 +79,7 @@ def build(
             encoder=card,
             max_chars=values.max_chars,
             min_chars=values.min_chars,
+            titled=values.titled,
             id_pattern=id_pattern,
             sentence_vectors=sentence_vectors,
             documents=len(held),
@@ -88,11 +92,17 @@ def build(
             )
         model = OnnxEncoder(building / ENCODER)
         known = RememberedEncoder(model, *_remembered(old, card))
-        texts = [index_text(p, id_pattern) for p in passages]
+        texts = [index_text(p, id_pattern, values.titled) for p in passages]
         reused = int((known.known(texts) >= 0).sum())
-        vectors = _vectors(known, model, passages, texts, sentence_vectors, id_pattern, building, progress)
-        write_vectors(vectors, building / DENSE)
-        write_terms(texts, building / SPARSE)
+        sentences = [(row, s) for row, passage in enumerate(passages) for s in passage.sentences]
+        asked = [(row, ask) for row, s in sentences for ask in s.asked]
+        speaking = {PASSAGES: [*enumerate(texts), *asked]}
+        if sentence_vectors:
+            speaking[SENTENCES] = [*((row, plain(s.text, id_pattern)) for row, s in sentences), *asked]
+        vector_of = _vectors(known, model, [text for of in speaking.values() for _, text in of], building, progress)
+        for name, of in speaking.items():
+            write_vectors(np.stack([vector_of[text] for _, text in of]), [row for row, _ in of], building / name)
+        write_terms((term_text(p, id_pattern, values.titled) for p in passages), building / SPARSE)
         write_library(held, passages, building)
         folder.publish(building, manifest)
         return BuildReport(
@@ -159,17 +169,11 @@ def _remembered(old: tuple[Path, Manifest] | None, card: EncoderCard) -> tuple[n
 def _vectors(
     known: RememberedEncoder,
     model: OnnxEncoder,
-    passages: list[Passage],
-    texts: list[str],
-    sentence_vectors: bool,
-    id_pattern: str,
+    wanted: list[str],
     building: Path,
     progress: Progress,
-) -> np.ndarray:
-    """Vectors of the passages, in order; every text's vector is kept beside its key for the next build."""
-    wanted = list(texts)
-    if sentence_vectors:
-        wanted += [plain(s.text, id_pattern) for p in passages for s in p.sentences]
+) -> dict[str, Vectors]:
+    """Text -> vector; every one is kept beside its key, for questions and for the next build."""
     unique = list(dict.fromkeys(wanted))
     rows = known.known(unique)
     new = [text for text, row in zip(unique, rows, strict=True) if row < 0]
@@ -180,4 +184,4 @@ def _vectors(
     order = np.argsort(keys)
     np.save(building / KEYS, keys[order])
     np.save(building / VECTORS, np.stack([vector_of[text] for text in unique])[order])
-    return np.stack([vector_of[text] for text in texts])
+    return vector_of

@@ -13,7 +13,7 @@ import numpy as np
 
 from rag.errors import NotFound
 from rag.index.store import reading
-from rag.records import Document, Filters, IndexInfo, Paragraph, Passage, Sentence
+from rag.records import AskedQuestion, Document, Filters, IndexInfo, Paragraph, Passage, Sentence
 
 PASSAGES, DOCUMENTS, COLUMNS = "passages.jsonl", "documents.jsonl", "columns.json"
 
@@ -81,7 +81,7 @@ class IndexLibrary:
     def _read_passage(self, row: int) -> Passage:
         values = self._passages[row]
         sentences = tuple(
-            Sentence(**s | {"episodes": tuple(s["episodes"])})
+            Sentence(**s | {"episodes": tuple(s["episodes"]), "asked": tuple(s["asked"])})
             for s in values["sentences"]  # type: ignore[attr-defined]
         )
         lists: dict[str, Any] = {name: tuple(values[name]) for name in ("episodes", "topics")}  # type: ignore[arg-type]
@@ -114,7 +114,9 @@ class IndexLibrary:
             raise NotFound(f"no document {id!r}")
         values = self._documents[row]
         paragraphs = tuple(Paragraph(**p) for p in values["paragraphs"])  # type: ignore[attr-defined]
-        return Document(**values | {"paragraphs": paragraphs, "topics": tuple(values["topics"])})  # type: ignore[arg-type]
+        questions = tuple(AskedQuestion(**q) for q in values["questions"])  # type: ignore[attr-defined]
+        lists = {"paragraphs": paragraphs, "topics": tuple(values["topics"]), "questions": questions}  # type: ignore[arg-type]
+        return Document(**values | lists)  # type: ignore[arg-type]
 
     def episodes(self) -> Sequence[str]:
         """Every episode ID that a document is about or a sentence is attributed to, sorted."""

@@ -26,7 +26,7 @@ FORMAT = 2
 MANIFEST = "manifest.json"
 FILES = frozenset(
     {"passages.jsonl", "passages.npy", "documents.jsonl", "documents.npy", "columns.json"}
-    | {"keys.npy", "vectors.npy", "dense.faiss", "bm25/meta.json"}
+    | {"keys.npy", "vectors.npy", "dense.faiss", "dense.npy", "bm25/meta.json"}
     | {"encoder/model.onnx", "encoder/tokenizer.json", "encoder/encoder.json"}
 )
 """What every generation of this format has, beside the segments of its BM25."""
@@ -50,6 +50,7 @@ class Manifest:
     encoder: EncoderCard
     max_chars: int
     min_chars: int
+    titled: bool
     id_pattern: str
     sentence_vectors: bool
     documents: int

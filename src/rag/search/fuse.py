@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from rag.records import Hit, Ranking
 
@@ -35,6 +36,32 @@ def convex(weights: Mapping[str, float]) -> Fusion:
 def _normalised(ranking: Ranking, least: float) -> list[float]:
     top = max((hit.score for hit in ranking), default=0.0) - least
     return [(hit.score - least) / top if top > 0 else 0.0 for hit in ranking]
+
+
+def weighted(weights: Mapping[str, float]) -> Fusion:
+    """Weighted sum of scores as they are, so that a weak best match stays weak. `weights` are by retriever name.
+
+    A list as long as the longest was cut there: whoever is missing from it scored at most its last score, and gets
+    that. From a shorter one, which holds all that its retriever found, it gets 0.
+    """
+    if not weights or min(weights.values()) < 0 or not sum(weights.values()) > 0:
+        raise ValueError(f"weights are at least 0 and not all 0: {dict(weights)}")
+
+    def fuse(rankings: Sequence[Ranking], names: Sequence[str]) -> Ranking:
+        share = [weights.get(name, 0.0) for name in names]
+        longest = max(map(len, rankings), default=0)
+        floors = [
+            weight * min(hit.score for hit in ranking) if ranking and len(ranking) == longest else 0.0
+            for ranking, weight in zip(rankings, share, strict=True)
+        ]
+        above = [
+            (hit, weight * hit.score - floor)
+            for ranking, weight, floor in zip(rankings, share, floors, strict=True)
+            for hit in ranking
+        ]
+        return tuple(replace(hit, score=hit.score + sum(floors)) for hit in _ranked(above))
+
+    return fuse
 
 
 def rrf(k: int = 60) -> Fusion:
