@@ -127,3 +127,47 @@ def test_a_filter_of_episodes_leaves_out_what_others_say_beside_them() -> None:
 
 def test_without_hits_there_is_no_answer() -> None:
     assert choose(Question("x"), [], ExtractValues())[0] == []
+
+
+def found(*rows: tuple[str, tuple[str, ...], tuple[str, ...]]) -> tuple[Hit, ...]:
+    """A hit for each (sentence, episodes, questions that it is said to answer)."""
+    return tuple(
+        Hit(
+            Passage(f"p{n}", f"d{n}", text, 0, len(text), episodes,
+                    sentences=(Sentence(0, len(text), text, episodes, "explicit", asked),)),
+            1 / n,
+            n,
+        )
+        for n, (text, episodes, asked) in enumerate(rows, start=1)
+    )  # fmt: skip
+
+
+def said(question: Question, hits: tuple[Hit, ...]) -> list[str]:
+    ranked = candidates(question, hits, HashedWords(), Rarity(), ExtractValues())
+    return [shown(c).text for c in choose(question, ranked, ExtractValues())[0]]
+
+
+def test_asked_of_an_episode_a_sentence_on_a_group_gives_way_to_its_own() -> None:
+    group, own = "Harness layers decide what agents achieve on tasks.", "Harness layers help agents on tasks."
+    rows = found((group, ("E001", "E009"), ()), (own, ("E009",), ()))
+    question = Question(
+        "what does E009 say of harness layers, agents and tasks", Filters(episodes=("E009",)), ("E009",)
+    )
+    assert said(question, rows) == [own]
+    assert said(question, rows[:1]) == [group]
+
+
+def test_a_definition_that_names_no_episode_takes_one_along_that_bears_on_it() -> None:
+    defined = "Exploration hacking steers which behaviours come up in sampling."
+    bears = "Frontier models steer sampling, known as exploration hacking, on behaviours."
+    assert said(Question("explain exploration hacking please"), found((defined, (), ()), (bears, ("E007",), ()))) == [
+        defined,
+        bears,
+    ]
+
+
+def test_the_question_that_a_sentence_is_said_to_answer_leads_to_it() -> None:
+    asked = "bots that lie so a friend survives"
+    row = ("Peer models forge timestamps to keep one another running.", ("E001",), (asked,))
+    assert said(Question(asked), found(row)) == [row[0]]
+    assert said(Question(asked), found((row[0], row[1], ()))) == []

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from rag.corpus.markers import DEFAULT_PATTERN, find_markers, plain
 from rag.ports import Encoder, TermStatistics
@@ -111,14 +112,18 @@ def candidates(
         return []
     if question.named and not asked:
         return _overview(pool, statistics)
-    vectors = encoder.encode([text for _, _, text in pool])
-    cosines = vectors @ encoder.encode([question.text])[0]
+    vectors = encoder.encode([*(text for _, _, text in pool), *(ask for _, s, _ in pool for ask in s.asked)])
+    every = iter((vectors @ encoder.encode([question.text])[0]).tolist())
+    cosines = list(islice(every, len(pool)))
+    # What a sentence is said to answer speaks for it, in meaning and in words; it states nothing.
+    cosines = [max([own, *islice(every, len(s.asked))]) for own, (_, s, _) in zip(cosines, pool, strict=True)]
     out = []
-    for (hit, sentence, text), cosine in zip(pool, cosines.tolist(), strict=True):
+    for (hit, sentence, text), cosine in zip(pool, cosines, strict=True):
         own = frozenset(statistics.terms(text))
+        asks = frozenset(t for ask in sentence.asked for t in statistics.terms(ask))
         around = own | frozenset(statistics.terms(f"{hit.passage.title} {hit.passage.heading} {hit.passage.text}"))
-        covered = sum(weight[t] for t in asked if t in own) / total
-        near = sum(weight[t] for t in asked if t in around) / total
+        covered = sum(weight[t] for t in asked if t in own | asks) / total
+        near = sum(weight[t] for t in asked if t in around | asks) / total
         score = values.cosine_weight * max(cosine, 0.0) + (1 - values.cosine_weight) * (0.7 * covered + 0.3 * near)
         valued = _VALUE.search(_unmarked(text, id_pattern)) is not None
         if not valued and _AMOUNT.search(question.text):
@@ -177,6 +182,7 @@ _ASKING = frozenset(
     """
     episod paper review podcast show say said tell explain describ us corpus much mani long often until
     compar comparison contrast differ versus vs summari summar summaris summariz overview main point talk
+    pleas thank hi hey defin definit mean eli5
     """.split()  # noqa: SIM905
 )
 
@@ -187,7 +193,9 @@ def choose(
     """The sentences to show, the best first, or none and the reason."""
     if not ranked:
         return [], "nothing in the corpus matches the question"
-    best = ranked[0]
+    alone = [c for c in ranked if not question.named or set(question.named).issuperset(c.sentence.episodes)]
+    # Asked of an episode, a sentence on a whole group of them is for want of a better one.
+    best = next((c for c in alone if c.score >= values.keep * ranked[0].score), ranked[0])
     if best.score < (values.least_named if question.named else values.least_score):
         return [], "no sentence of the corpus is close enough to the question"
     if best.coverage < values.least_coverage and not question.named:
@@ -197,10 +205,12 @@ def choose(
     if not best.valued and _AMOUNT.search(question.text):
         return [], "the corpus gives no such figure"
     # Each episode that the question names has its say; where it names one or none, the best sentence does.
-    speakers = [next((c for c in ranked if e in c.sentence.episodes), best) for e in question.named] or [best]
+    speakers = [next((c for c in (*alone, *ranked) if e in c.sentence.episodes), best) for e in question.named] or [
+        best
+    ]
     before = {(c.passage.id, c.sentence.end): c for c in ranked}
     chosen = list(dict.fromkeys(c for speaker in speakers for c in _with_support(speaker, before)))[: values.sentences]
-    for candidate in ranked:
+    for candidate in alone:
         if len(chosen) >= values.sentences or candidate.score < values.keep * best.score:
             break
         adds = candidate.covers - {t for other in chosen for t in other.covers}
@@ -209,6 +219,9 @@ def choose(
         unsupported = set(_with_support(candidate, before)) - {candidate, *chosen}
         if not unsupported and all(_overlap(candidate, other) < values.repeats for other in chosen):
             chosen.append(candidate)
+    if not any(c.sentence.episodes for c in chosen):  # a definition, say: an episode that bears on it goes with it
+        citing = (c for c in ranked if c.sentence.episodes and c.covers and c.score >= values.keep * best.score)
+        chosen = [*chosen[: values.sentences - 1], *[c for c in citing if _with_support(c, before) == [c]][:1]]
     return _readable(chosen, len(_with_support(best, before))), None
 
 
