@@ -1,6 +1,8 @@
 """Ordinary implementations of the ports, small and discriminating."""
 
+import re
 from collections.abc import Sequence
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -30,3 +32,20 @@ class Rarity:
 
     def idf(self, term: str) -> float:
         return 1.0
+
+
+class Tokens(NamedTuple):
+    """What `HashedTokens` gives for a text."""
+
+    spans: np.ndarray
+    vectors: np.ndarray
+
+
+class HashedTokens(HashedWords):
+    """A vector for each word too: its stem's fixed direction, whatever stands beside it."""
+
+    def tokens(self, text: str) -> Tokens:
+        found = list(re.finditer(r"\w+", text))
+        rows = [self._direction((terms(m.group()) or [m.group().casefold()])[0]) for m in found]
+        vectors = np.array([row / np.linalg.norm(row) for row in rows], dtype=np.float32).reshape(-1, self.dimension)
+        return Tokens(np.array([m.span() for m in found], dtype=np.int64).reshape(-1, 2), vectors)

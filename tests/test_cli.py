@@ -148,6 +148,70 @@ def test_a_file_that_cannot_be_written_is_one_line(folder: Path, tmp_path: Path)
     assert (done.returncode, done.stderr) == (1, "rag: /nonexistent/x: No such file or directory\n")
 
 
+@pytest.fixture(scope="module")
+def judged(folder: Path) -> Path:
+    """Three questions about the corpus, beside it."""
+    quote = {"document": "episodes/E001", "quote": "The dough doubles in 2 hours."}
+    cost = {"document": "reviews/r", "quote": "A plain loss costs $25"}
+    gold = {"type": "numeric", "split": "test"}
+    rows = [
+        gold | {"id": "q1", "question": "how long until dough doubles?", "episodes": ["E001"], "quotes": [quote]},
+        gold | {"id": "q2", "question": "what does a loss cost?", "episodes": ["E002"], "quotes": [cost]},
+        {"id": "q3", "question": "who discovered penicillin?", "type": "unanswerable/field", "split": "test"},
+    ]
+    (folder / "evals").mkdir()
+    (folder / "evals" / "questions.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return folder
+
+
+def test_retrieval_is_judged_by_episodes_and_passages_and_compared(judged: Path) -> None:
+    files = ["--run-out", "A.run", "--qrels-out", "A.qrels", "--level", "passage"]
+    for name, retriever in (("A.json", "hybrid"), ("B.json", "bm25")):
+        done = rag("eval", "retrieval", "--retriever", retriever, "--json", *files, cwd=judged)
+        (judged / name).write_text(done.stdout, encoding="utf-8")
+    report = json.loads((judged / "A.json").read_text(encoding="utf-8"))
+    assert (report["kind"], report["name"], report["queries"]) == ("retrieval", "evals (episodes)", 2)
+    assert report["passages"]["questions"]["q2"] == "what does a loss cost?"
+    assert report["found"]["q1"][0]["id"] == "E001"
+    assert (judged / "A.qrels").read_text(encoding="utf-8").startswith("q1 0 episodes/E001:")
+    for arguments in (["A.json", "B.json"], ["A.json", "B.json", "--level", "passage"]):
+        compared = rag("eval", "compare", *arguments, "--measure", "RR", cwd=judged)
+        assert compared.stdout.splitlines()[1].split()[:3] == ["measure", "before", "after"]
+        assert compared.stdout.splitlines()[2].split()[0] == "RR"
+    compared = rag("eval", "compare", "A.run", "A.run", "--qrels", "A.qrels", "--json", cwd=judged)
+    assert {d["difference"] for d in json.loads(compared.stdout)["differences"]} == {0}
+
+
+def test_two_reports_that_do_not_compare_are_one_line(judged: Path) -> None:
+    (judged / "answers.json").write_text(rag("eval", "answers", "--json", cwd=judged).stdout, encoding="utf-8")
+    done = rag("eval", "compare", "answers.json", "evals/questions.jsonl", cwd=judged)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "rag: evals/questions.jsonl: not JSON; wanted what `rag eval retrieval --json`" in done.stderr
+
+
+def test_the_gate_passes_what_it_was_made_of_and_refuses_other_questions(judged: Path) -> None:
+    missing = rag("eval", "gate", cwd=judged)
+    assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
+    assert "--update" in missing.stderr
+    assert rag("eval", "gate", "--update", cwd=judged).returncode == 0
+    assert rag("eval", "gate", cwd=judged).stdout.splitlines()[-1] == "nothing is worse beyond chance"
+    baseline = judged / "evals" / "baseline.json"
+    assert str(judged) not in baseline.read_text(encoding="utf-8")
+    baseline.write_text(baseline.read_text(encoding="utf-8").replace('"q3"', '"q4"'), encoding="utf-8")
+    refused = rag("eval", "gate", cwd=judged)
+    assert refused.returncode == 2
+    assert "1 new (q3), 1 gone (q4)" in refused.stderr
+
+
+def test_lint_fails_on_a_question_that_the_corpus_does_not_bear_out(judged: Path, tmp_path: Path) -> None:
+    assert rag("eval", "lint", cwd=judged).stdout.splitlines()[-1] == "0 errors, 0 warnings"
+    text = (judged / "evals" / "questions.jsonl").read_text(encoding="utf-8")
+    (tmp_path / "questions.jsonl").write_text(text.replace("in 2 hours", "in 3 hours"), encoding="utf-8")
+    done = rag("eval", "lint", str(tmp_path), cwd=judged)
+    assert done.returncode == 1
+    assert done.stdout.startswith("error  q1  quotes what 'episodes/E001' does not say")
+
+
 @pytest.mark.parametrize("arguments", [["show", "E001"], ["show", "E001", "--json"], ["--help"]])
 @pytest.mark.parametrize(("stdout", "said"), [("/dev/full", "No space left"), ("&-", "stdout")])
 def test_output_that_cannot_be_written_is_one_line(folder: Path, arguments: list[str], stdout: str, said: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from rag.errors import UserError
 from rag.terminal import json_option, print_json, progress, retriever_option, say, settings
 
 
@@ -14,45 +15,65 @@ def eval_group() -> None:
     """Judge retrieval and answers."""
 
 
-_run_out = click.option(
-    "--run-out", type=click.Path(path_type=Path, dir_okay=False), help="Write a TREC run file here."
-)
+_file = click.Path(path_type=Path, dir_okay=False)
+_folder = click.argument("folder", type=click.Path(path_type=Path), default=Path("evals"))
+_level = click.option("--level", type=click.Choice(["episode", "passage"]), help="Of our own set; episode by default.")
 
 
 @eval_group.command("retrieval")
-@click.argument("folder", type=click.Path(path_type=Path), default=Path("evals"))
+@_folder
 @click.option("--split", help="Which judgements (qrels/SPLIT.tsv) or questions: dev or test.")
 @retriever_option
-@_run_out
+@_level
+@click.option("--run-out", type=_file, help="Write a TREC run file here.")
+@click.option("--qrels-out", type=_file, help="Write what it is judged by here, as TREC qrels.")
 @json_option
 @click.pass_context
 def eval_retrieval(
-    ctx: click.Context, /, folder: Path, split: str | None, retriever: str | None, run_out: Path | None, as_json: bool
+    ctx: click.Context,
+    /,
+    folder: Path,
+    split: str | None,
+    retriever: str | None,
+    level: str | None,
+    run_out: Path | None,
+    qrels_out: Path | None,
+    as_json: bool,
 ) -> None:
-    """Judge the ranking of FOLDER's questions: our evals/, or any collection in BEIR layout."""
-    from rag.evals.evaluate import format_table
-    from rag.evals.metrics import write_run
+    """Judge the ranking of FOLDER's questions: our evals/, or any collection in BEIR layout.
+
+    Our own set is judged by episodes and by passages; --level says which of them the files hold.
+    """
+    from rag.evals.table import format_table
+    from rag.evals.trec import write_qrels, write_run
     from rag.judge import judge_retrieval
 
+    if level is not None and (folder / "corpus.jsonl").exists():
+        raise UserError(f"{folder} is judged by documents; --level is for our own set")
     chosen = settings(ctx, search__retriever=retriever)
-    run, report = judge_retrieval(chosen, folder, split, progress=progress, say=say)
+    judged = judge_retrieval(chosen, folder, split, progress=progress, say=say)
+    first, *others = judged.values()
+    held = judged[level] if level else first
     if run_out is not None:
-        write_run(run_out, run)
+        write_run(run_out, held.run)
+    if qrels_out is not None:
+        write_qrels(qrels_out, held.qrels)
     if as_json:
-        print_json(report.to_dict())
+        print_json(first.report.to_dict() | ({"passages": judged["passage"].report.to_dict()} if others else {}))
     else:
-        click.echo(format_table(report))
+        tables = [first, *(other for other in others if other.qrels)]
+        click.echo("\n\n".join(format_table(one.report) for one in tables))
 
 
 @eval_group.command("answers")
-@click.argument("folder", type=click.Path(path_type=Path), default=Path("evals"))
+@_folder
 @click.option("--split", help="Which questions: dev or test.")
 @retriever_option
 @json_option
 @click.pass_context
 def eval_answers(ctx: click.Context, /, folder: Path, split: str | None, retriever: str | None, as_json: bool) -> None:
     """Judge the answers to FOLDER's questions."""
-    from rag.evals.evaluate import format_table
+    from rag.evals.table import format_table
     from rag.judge import judge_answers
 
     report = judge_answers(settings(ctx, search__retriever=retriever), folder, split, progress=progress)
@@ -60,3 +81,138 @@ def eval_answers(ctx: click.Context, /, folder: Path, split: str | None, retriev
         print_json(report.to_dict())
     else:
         click.echo(format_table(report))
+
+
+@eval_group.command("compare")
+@click.argument("before", type=_file)
+@click.argument("after", type=_file)
+@click.option("--qrels", type=_file, help="The files are TREC runs, judged by this: TREC qrels, or a BEIR .tsv.")
+@click.option("--measure", multiple=True, help="Only this one; may be given again. The first says what moved most.")
+@_level
+@click.option("--common", is_flag=True, help="Compare the questions that both have, and leave out the others.")
+@json_option
+def eval_compare(
+    before: Path,
+    after: Path,
+    qrels: Path | None,
+    measure: tuple[str, ...],
+    level: str | None,
+    common: bool,
+    as_json: bool,
+) -> None:
+    """Compare two reports on the same questions, as `rag eval retrieval|answers --json` prints them."""
+    from rag.evals.compare import compare
+    from rag.evals.metrics import RETRIEVAL_MEASURES
+    from rag.evals.report import read_report, read_run_report
+    from rag.evals.table import format_comparison
+    from rag.evals.trec import read_qrels
+
+    if qrels is not None:
+        if level is not None:
+            raise UserError("--level is for reports; a TREC run is of one level")
+        judged = read_qrels(qrels)
+        first, second = (read_run_report(path, judged, measure or RETRIEVAL_MEASURES) for path in (before, after))
+        measure = first.measures  # as ir-measures spells them
+    else:
+        part = "passages" if level == "passage" else None
+        first, second = (read_report(path, part) for path in (before, after))
+    found = compare(first, second, measure, common=common)
+    if any(found.left_out):
+        say(f"left out: {found.left_out[0]} questions of {before}, {found.left_out[1]} of {after}")
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        click.echo(format_comparison(found))
+
+
+@eval_group.command("gate")
+@_folder
+@click.option("--baseline", type=_file, help="What to compare with; FOLDER/baseline.json by default.")
+@click.option("--update", is_flag=True, help="Write the baseline instead.")
+@json_option
+@click.pass_context
+def eval_gate(ctx: click.Context, /, folder: Path, baseline: Path | None, update: bool, as_json: bool) -> None:
+    """Exit 1 if retrieval or answers on FOLDER's questions are worse than the baseline, beyond chance."""
+    from rag.evals.gate import gate, read_baseline, write_baseline
+    from rag.evals.table import format_verdict
+    from rag.judge import judge_all
+
+    path = baseline or folder / "baseline.json"
+    committed = None if update else read_baseline(path)
+    current = judge_all(settings(ctx), folder, progress=progress, say=say)
+    if committed is None:
+        write_baseline(path, current)
+        say(f"wrote {path}: {len(current.questions)} questions")
+        return
+    verdict = gate(committed, current)
+    if as_json:
+        print_json(verdict.to_dict())
+    else:
+        click.echo(format_verdict(verdict))
+    if verdict.worse:
+        ctx.exit(1)
+
+
+@eval_group.command("lint")
+@_folder
+@json_option
+@click.pass_context
+def eval_lint(ctx: click.Context, /, folder: Path, as_json: bool) -> None:
+    """Check FOLDER's questions themselves against the indexed corpus; exit 1 on errors."""
+    from rag.evals.table import format_lint
+    from rag.judge import judge_questions
+
+    found = judge_questions(settings(ctx), folder)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        click.echo(format_lint(found))
+    if found.errors:
+        ctx.exit(1)
+
+
+@eval_group.command("verifier")
+@click.argument("file", type=_file)
+@click.option("--out", type=_file, help='Write a line {"id", "score"} a row here, in order.')
+@json_option
+@click.pass_context
+def eval_verifier(ctx: click.Context, /, file: Path, out: Path | None, as_json: bool) -> None:
+    """Judge the support scores of FILE's rows {"claim", "passages", "label"}; rows without a label are scored alone.
+
+    A score is in 0..1 and higher for what the passages support; from 0.5 up it says that they do.
+    """
+    from rag.evals.verifier import format_verifier, report_verifier, write_scores
+    from rag.judge import score_claims
+
+    claims, scores = score_claims(settings(ctx), file, progress=progress)
+    if out is not None:
+        write_scores(out, claims, scores)
+    if all(claim.label is None for claim in claims):
+        say(f"{file} has no labels: {len(claims)} claims scored, none judged")
+        return
+    report = report_verifier(file.name, claims, scores)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        click.echo(format_verifier(report))
+
+
+@eval_group.group("fit")
+def eval_fit() -> None:
+    """Fit the weights that come with the package."""
+
+
+@eval_fit.command("verifier")
+@click.argument("file", type=_file)
+@json_option
+@click.pass_context
+def fit_verifier(ctx: click.Context, /, file: Path, as_json: bool) -> None:
+    """Fit the support models to FILE's rows {"claim", "passages", "label"}, and print cross-validated figures."""
+    from rag.evals.verifier import format_verifier
+    from rag.judge import fit_support
+
+    reports = fit_support(settings(ctx), file, progress=progress)
+    if as_json:
+        print_json({name: report.to_dict() for name, report in reports.items()})
+    else:
+        click.echo("\n\n".join(map(format_verifier, reports.values())))

@@ -1,57 +1,99 @@
-"""A folder of questions -> a report."""
+"""A folder of questions -> reports."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rag.assemble import open_collection, open_service
 from rag.errors import UserError
 from rag.settings import Settings
 
 if TYPE_CHECKING:
-    from rag.evals.datasets import EvalQuestion
-    from rag.evals.evaluate import AnswerReport, RetrievalReport
-    from rag.evals.metrics import Run
+    from rag.evals.datasets import EvalQuestion, Qrels
+    from rag.evals.gate import Baseline
+    from rag.evals.lint import Lint
+    from rag.evals.report import AnswerReport, RetrievalReport
+    from rag.evals.trec import Run
+    from rag.evals.verifier import Claim, VerifierReport
     from rag.index.encode import Progress
+    from rag.ports import TokenEncoder
     from rag.records import Evidence
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A run, what it was judged by, and the report."""
+
+    run: Run
+    qrels: Qrels
+    report: RetrievalReport
 
 
 def judge_retrieval(
     settings: Settings, folder: Path, split: str | None, *, progress: Progress, say: Callable[[str], None]
-) -> tuple[Run, RetrievalReport]:
-    """The run of a folder's questions and the report on it: episodes of our own set, documents of a collection."""
+) -> dict[str, Judged]:
+    """How a folder's questions are ranked: "episode" and "passage" of our own set, "document" of a collection."""
     from rag.evals.datasets import load_beir
-    from rag.evals.evaluate import by_document, by_episode, episode_qrels, evaluate_retrieval, report_retrieval
+    from rag.evals.evaluate import (
+        by_document,
+        by_episode,
+        by_passage,
+        episode_qrels,
+        evaluate_retrieval,
+        passage_qrels,
+        report_retrieval,
+    )
     from rag.search.query import understand
 
     if (folder / "corpus.jsonl").exists():
         collection = load_beir(folder, split)
         service = open_collection(settings, collection, progress, say)
-        run = evaluate_retrieval(
+        found = evaluate_retrieval(
             service.retriever, collection.queries, key=by_document, progress=lambda i: progress(i, len(i), "asking")
         )
-        name = f"{collection.name}/{collection.split}"
-        return run, report_retrieval(run, collection.qrels, name=name, retriever=service.retriever.name)
+        report = report_retrieval(
+            found.run,
+            collection.qrels,
+            name=f"{collection.name}/{collection.split}",
+            retriever=service.retriever.name,
+            questions=collection.queries,
+            found=found.found,
+        )
+        return {"document": Judged(found.run, collection.qrels, report)}
     questions = [q for q in _questions(folder, split) if q.answerable]
+    texts = {q.id: q.text for q in questions}
     service = open_service(settings)
-    known = service.library.episodes()
-    run = evaluate_retrieval(
-        service.retriever,
-        {q.id: q.text for q in questions},
-        key=by_episode,
-        question=lambda text: understand(text, known),
-        progress=lambda i: progress(i, len(i), "asking"),
-    )
-    report = report_retrieval(
-        run,
-        episode_qrels(questions),
-        name=f"{folder.name} (episodes)",
-        retriever=service.retriever.name,
-        types={q.id: q.type for q in questions},
-    )
-    return run, report
+    known, library = service.library.episodes(), service.library
+    out = {}
+    for level, key, qrels in (
+        ("episode", by_episode, episode_qrels(questions)),
+        ("passage", by_passage, passage_qrels(questions, map(library.passage, range(len(library))))),
+    ):
+        found = evaluate_retrieval(
+            service.retriever,
+            {id: text for id, text in texts.items() if id in qrels},
+            key=key,
+            question=lambda text: understand(text, known),
+            progress=lambda i: progress(i, len(i), "asking"),
+        )
+        report = report_retrieval(
+            found.run,
+            qrels,
+            name=f"{folder.name} ({level}s)",
+            retriever=service.retriever.name,
+            types={q.id: q.type for q in questions},
+            questions=texts,
+            found=found.found,
+        )
+        out[level] = Judged(found.run, qrels, report)
+    return out
 
 
 def judge_answers(settings: Settings, folder: Path, split: str | None, *, progress: Progress) -> AnswerReport:
@@ -71,6 +113,92 @@ def judge_answers(settings: Settings, folder: Path, split: str | None, *, progre
         name=folder.name,
         retriever=service.retriever.name,
     )
+
+
+def judge_all(settings: Settings, folder: Path, *, progress: Progress, say: Callable[[str], None]) -> Baseline:
+    """Everything that the gate compares, over all questions of our own set."""
+    from rag.evals.gate import make_baseline
+    from rag.evals.report import scored
+
+    levels = judge_retrieval(settings, folder, None, progress=progress, say=say)
+    if "document" in levels:
+        raise UserError(f"{folder} is a collection in BEIR layout; the gate wants our own set, with a questions.jsonl")
+    parts = {f"{level}s": scored(judged.report) for level, judged in levels.items()}
+    parts["answers"] = scored(judge_answers(settings, folder, None, progress=progress))
+    return make_baseline(_questions(folder, None), parts)
+
+
+def judge_questions(settings: Settings, folder: Path) -> Lint:
+    """What is wrong with a folder's questions themselves, by the documents of the index."""
+    from rag.evals.lint import lint
+    from rag.index.terms import terms
+
+    service = open_service(settings)
+    library = service.library
+    names = dict.fromkeys(library.passage(row).document for row in range(len(library)))
+    return lint(_questions(folder, None), map(library.document, names), terms, service.id_pattern)
+
+
+def score_claims(settings: Settings, path: Path, *, progress: Progress) -> tuple[tuple[Claim, ...], list[float]]:
+    """A file's claims, each with its support score, by the encoder of the index. Raises IndexUnusable."""
+    from rag.answer.support import Support
+    from rag.evals.verifier import load_claims
+
+    claims = load_claims(path)
+    support = Support(_encoder(settings))
+    return claims, _each(claims, lambda claim: support.score(claim.text, claim.passages), progress, "scoring")
+
+
+def fit_support(settings: Settings, path: Path, *, progress: Progress) -> dict[str, VerifierReport]:
+    """Fit the two support models to a file's claims and write them where `rag.answer.support` reads them.
+
+    The reports are on scores of five-fold cross-validation: no row is scored by a model that saw its group.
+    """
+    from rag.answer.logistic import Logistic
+    from rag.answer.support import VECTORS, WORDS, Support, held_back, model_path
+    from rag.evals.fit import cross_validated, fit
+    from rag.evals.verifier import load_claims, report_verifier
+
+    claims = [claim for claim in load_claims(path) if claim.label is not None]
+    labels = [bool(claim.label) for claim in claims]
+    if len(set(labels)) < 2:
+        raise UserError(f"{path} has no labels of both kinds; to fit, wanted supported claims and others")
+    support = Support(_encoder(settings))
+    values = _each(claims, lambda claim: support.features(claim.text, claim.passages), progress, "reading")
+    groups = [claim.group for claim in claims]
+    reports = {}
+    for name, names in (("words", WORDS), ("vectors", VECTORS)):
+        rows = [{key: row[key] for key in names} for row in values]
+        found = cross_validated(rows, labels, groups, c=_SUPPORT_C)
+        scores = [held_back(value, row) for value, row in zip(found, values, strict=True)]
+        reports[name] = report_verifier(f"{path.name} (cross-validated, {name})", claims, scores)
+        model = Logistic(
+            *fit(rows, labels, c=_SUPPORT_C),
+            fitted_by=f"rag eval fit verifier {path}",
+            fitted_on=f"{path.parent.name}/{path.name}, {len(claims)} claims",
+        )
+        model.write(model_path(names))
+    return reports
+
+
+_SUPPORT_C = 0.1
+
+
+def _each(items: Sequence[T], work: Callable[[T], R], progress: Progress, what: str) -> list[R]:
+    """The work on every item, in order, as many at once as there are cores."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(progress(pool.map(work, items), len(items), what))
+
+
+def _encoder(settings: Settings) -> TokenEncoder:
+    from rag.index.build import ENCODER
+    from rag.index.encode import OnnxEncoder
+    from rag.index.store import IndexFolder
+
+    folder, _ = IndexFolder(settings.index).current()
+    return OnnxEncoder(folder / ENCODER)
 
 
 def _questions(folder: Path, split: str | None) -> list[EvalQuestion]:

@@ -16,10 +16,10 @@ from rag.evals.evaluate import (
     episode_qrels,
     evaluate_answers,
     evaluate_retrieval,
-    format_table,
     passage_qrels,
     report_retrieval,
 )
+from rag.evals.table import format_table
 from rag.records import Answer, AnswerSentence, Evidence, Hit, Passage, Question, Ranking
 
 TEXTS = {
@@ -67,14 +67,14 @@ QUERIES = {question.id: question.text for question in QUESTIONS}
 
 
 def test_a_document_counts_at_its_best_passage() -> None:
-    run = evaluate_retrieval(Overlap(passages()), {"q": "diversity others real data"})
+    run = evaluate_retrieval(Overlap(passages()), {"q": "diversity others real data"}).run
     assert list(run["q"]) == ["reviews/data", "reviews/rl"]
     assert run["q"]["reviews/data"] == 2.0
 
 
 def test_more_passages_are_asked_for_until_k_documents_are_found_or_there_are_no_more() -> None:
     retriever = Overlap(passages())
-    run = evaluate_retrieval(retriever, {"q": "diversity kept others on collapse"}, k=2)
+    run = evaluate_retrieval(retriever, {"q": "diversity kept others on collapse"}, k=2).run
     assert (list(run["q"]), retriever.asked) == (["reviews/rl", "reviews/data"], [2, 8])
     retriever = Overlap(passages())
     evaluate_retrieval(retriever, {"q": "diversity kept"}, k=3)
@@ -85,14 +85,25 @@ def test_more_passages_are_asked_for_until_k_documents_are_found_or_there_are_no
 
 
 def test_tied_hits_keep_their_ranks_and_nothing_found_is_an_empty_ranking() -> None:
-    run = evaluate_retrieval(Overlap(passages()), {"tie": "diversity", "none": "zebra"}, key=by_passage)
+    run = evaluate_retrieval(Overlap(passages()), {"tie": "diversity", "none": "zebra"}, key=by_passage).run
     assert list(run["tie"]) == ["reviews/rl:048", "reviews/rl:068"]
     assert len(set(run["tie"].values())) == 2
     assert run["none"] == {}
 
 
+def test_the_first_three_of_a_ranking_are_kept_with_the_start_of_their_passage() -> None:
+    held = [Passage(f"d:{n}", "d", "real\ndata " * 40, 0, 400) for n in range(5)]
+    found = evaluate_retrieval(Overlap(held), {"q": "real data"}, key=by_passage).found["q"]
+    assert [item["id"] for item in found] == ["d:0", "d:1", "d:2"]
+    assert (len(found[0]["text"]), found[0]["text"][:20]) == (160, "real data real data ")
+    report = report_retrieval(
+        {}, {"q": {"d:1": 1}}, name="", retriever="", questions=QUERIES | {"q": "?"}, found={"z": []}
+    )
+    assert (report.questions, report.found) == ({"q": "?"}, {})
+
+
 def test_an_episode_counts_at_its_best_passage() -> None:
-    run = evaluate_retrieval(Overlap(passages()), {"q": "diversity was others"}, key=by_episode)
+    run = evaluate_retrieval(Overlap(passages()), {"q": "diversity was others"}, key=by_episode).run
     assert list(run["q"]) == ["E030", "E026"]
 
 
@@ -103,7 +114,9 @@ def test_progress_wraps_the_queries_and_the_question_may_be_parsed() -> None:
         seen.append(len(items))
         return items
 
-    run = evaluate_retrieval(Overlap(passages()), QUERIES, progress=progress, question=lambda _: Question("collapses"))
+    run = evaluate_retrieval(
+        Overlap(passages()), QUERIES, progress=progress, question=lambda _: Question("collapses")
+    ).run
     assert seen == [3]
     assert list(run["cost"]) == ["reviews/data"]
 
@@ -126,7 +139,7 @@ def test_a_quote_that_no_passage_of_its_document_holds_is_an_error() -> None:
 
 
 def test_a_retrieval_report_has_means_intervals_types_and_rows() -> None:
-    run = evaluate_retrieval(Overlap(passages()), {"cost": QUERIES["cost"]}, key=by_passage)
+    run = evaluate_retrieval(Overlap(passages()), {"cost": QUERIES["cost"]}, key=by_passage).run
     types = {question.id: question.type for question in QUESTIONS}
     qrels = passage_qrels(QUESTIONS, passages())
     report = report_retrieval(run, qrels, name="own", retriever="overlap", measures=["RR", "R@5"], types=types)
@@ -175,6 +188,37 @@ def test_an_answer_report_counts_a_measure_where_it_applies() -> None:
     table = format_table(report)
     assert [len(line) for line in table.splitlines()[1:-1]] == [len(table.splitlines()[1])] * 11
     assert table.splitlines()[-1].startswith("latency  p50 ")
+
+
+def test_a_report_on_answers_says_what_was_asked_and_shown() -> None:
+    report = evaluate_answers(ask, QUESTIONS, quote_of)
+    assert report.questions == QUERIES
+    assert report.found["rate"] == []
+    assert report.found["mix"] == [{"text": "Mixing real data prevents collapse.", "citations": ["E041"]}]
+    assert [row["correct"] for row in report.rows.values()] == [1, 1, 0]
+
+
+def test_confidence_is_judged_where_answers_have_one() -> None:
+    unsure = evaluate_answers(ask, QUESTIONS, quote_of)
+    assert (unsure.auroc, unsure.aurc) == (None, None)
+    assert not {"auroc", "aurc"} & unsure.to_dict().keys()
+    assert not any("confidence" in row for row in unsure.rows.values())
+
+    sure = {"loss problems": 0.9, "real data": None, "learning rate": 0.4}
+    report = evaluate_answers(lambda text: replace(ask(text), confidence=sure[text]), QUESTIONS, quote_of)
+    assert [row["confidence"] for row in report.rows.values()] == [0.9, 0, 0.4]
+    assert report.auroc is not None
+    assert report.aurc is not None
+    assert (report.auroc.mean, report.auroc.n) == (0.5, 3)
+    assert report.auroc.low <= 0.5 <= report.auroc.high
+    assert report.aurc.mean == pytest.approx((0 + 1 / 2 + 1 / 3) / 3)
+    assert report.to_dict()["auroc"]["mean"] == 0.5
+    assert [line.split()[0] for line in format_table(report).splitlines()[-3:]] == ["auroc", "aurc", "latency"]
+
+    answerable = evaluate_answers(lambda text: replace(ask(text), confidence=0.5), QUESTIONS[:2], quote_of)
+    assert answerable.auroc is None
+    assert answerable.aurc is not None
+    assert answerable.aurc.mean == 0
 
 
 def test_latency_is_the_milliseconds_around_the_question() -> None:

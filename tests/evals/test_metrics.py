@@ -3,26 +3,27 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from itertools import permutations
 
+import numpy as np
 import pytest
 import pytrec_eval
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag.errors import NotFound, UserError
-from rag.evals.datasets import DatasetError, EvalQuestion
+from rag.evals.datasets import EvalQuestion
 from rag.evals.metrics import (
     RETRIEVAL_MEASURES,
+    answered_rightly,
+    auroc,
     bootstrap_interval,
+    bootstrap_interval_of,
     overlap,
-    read_run,
+    risk_coverage,
     score_answer,
     score_run,
     states,
-    untied,
-    write_run,
 )
 from rag.records import Answer, AnswerSentence, Evidence, Question
 
@@ -109,6 +110,65 @@ def test_the_interval_is_that_of_the_normal_approximation_where_that_holds() -> 
 def test_an_interval_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="wanted values"):
         bootstrap_interval([])
+
+
+confident = st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0]) | st.floats(0, 1), st.booleans()), min_size=1)
+
+
+@settings(deadline=None)  # the first one imports scikit-learn
+@given(confident)
+def test_auroc_is_that_of_scikit_learn(pairs: list[tuple[float, bool]]) -> None:
+    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn comes with the `build` extra")
+    scores, labels = zip(*pairs, strict=True)
+    if len(set(labels)) == 1:
+        assert np.isnan(auroc(scores, labels))
+    else:
+        assert auroc(scores, labels) == pytest.approx(metrics.roc_auc_score(labels, scores))
+
+
+def test_auroc_counts_pairs() -> None:
+    assert auroc([3, 2, 1], [True, False, False]) == 1
+    assert auroc([1, 2, 3], [True, False, False]) == 0
+    assert auroc([1, 1, 1], [True, False, False]) == 0.5
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.1, 0.5, 0.9]), st.booleans()), min_size=1, max_size=6))
+def test_risk_is_its_mean_over_every_order_that_the_confidences_allow(pairs: list[tuple[float, bool]]) -> None:
+    orders = [order for order in permutations(pairs) if list(order) == sorted(order, key=lambda pair: -pair[0])]
+    risks = [[sum(not right for _, right in order[:n]) / n for n in range(1, len(order) + 1)] for order in orders]
+    found = risk_coverage(*zip(*pairs, strict=True))
+    assert found.risk == pytest.approx(np.mean(risks, axis=0))
+    assert found.aurc == pytest.approx(np.mean(risks))
+    assert found.coverage == pytest.approx([n / len(pairs) for n in range(1, len(pairs) + 1)])
+
+
+@given(confident)
+def test_no_confidence_does_better_than_the_one_that_knows_nor_worse_than_the_one_that_errs(
+    pairs: list[tuple[float, bool]],
+) -> None:
+    sure, right = zip(*pairs, strict=True)
+    best, worst = risk_coverage(right, right).aurc, risk_coverage([not r for r in right], right).aurc
+    assert best - 1e-12 <= risk_coverage(sure, right).aurc <= worst + 1e-12
+    assert risk_coverage([0.5] * len(right), right).aurc == pytest.approx(1 - sum(right) / len(right))
+
+
+def test_a_curve_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        risk_coverage([], [])
+
+
+def test_an_interval_of_a_mean_is_the_same_however_it_is_asked_for() -> None:
+    values = np.arange(40) / 40
+    low, high = bootstrap_interval_of(lambda at: float(values[at].mean()), 40)
+    assert (low, high) == pytest.approx(bootstrap_interval(values.tolist()), abs=0.01)
+
+
+def test_samples_without_a_value_are_left_out_of_an_interval() -> None:
+    figures = iter([1.0, float("nan"), 3.0])
+    low, high = bootstrap_interval_of(lambda _: next(figures), 5, samples=3, level=0.999)
+    assert [low, high] == pytest.approx([1, 3], abs=0.01)
+    with pytest.raises(ValueError, match="no sample"):
+        bootstrap_interval_of(lambda _: float("nan"), 5, samples=3)
 
 
 @pytest.mark.parametrize(
@@ -247,46 +307,27 @@ def test_a_quote_that_is_not_in_its_document_is_unsupported() -> None:
     assert score_answer(COST, answer, gone)["unsupported_share"] == 1
 
 
-def test_trec_eval_takes_scores_closer_than_float32_for_a_tie_and_untied_parts_them() -> None:
-    ranked = [("a", 1.0), ("b", 1.0 - 1e-12), ("c", 1.5), ("d", -1e30)]
-    qrels = {"q": {"a": 1}}
-    assert score_run({"q": dict(ranked[:2])}, qrels, ["RR"])["RR"]["q"] == 0.5
-    assert score_run({"q": untied(ranked)}, qrels, ["RR"])["RR"]["q"] == 1.0
-    assert list(untied(ranked)) == ["a", "b", "c", "d"]
-    with pytest.raises(ValueError, match="does not rank"):
-        untied([("a", float("nan"))])
+def test_an_answer_is_right_if_half_of_the_gold_is_cited_and_half_of_what_is_cited_is_gold() -> None:
+    two = EvalQuestion("q", "?", "multi", ("E026", "E031"), (("reviews/rl", FIRST),))
+    one, other = evidence(FIRST, "E026"), evidence(SECOND, "E030")
+    assert answered_rightly(COST, answered(one))
+    assert answered_rightly(COST, answered(one, other))
+    assert answered_rightly(two, answered(one, other))
+    assert not answered_rightly(two, answered(evidence(FIRST, "E026", "E027", "E028")))
+    three = EvalQuestion("q", "?", "multi", ("E026", "E031", "E032"), (("reviews/rl", FIRST),))
+    assert not answered_rightly(three, answered(one))
+    assert not answered_rightly(COST, answered(other))
+    assert not answered_rightly(COST, answered(evidence(FIRST)))
+    assert not answered_rightly(COST, ABSTAINED)
 
 
-names = st.text(st.characters(exclude_categories=["Z", "C"]), min_size=1, max_size=5)
-scores = st.sampled_from([0.0, 0.5, 1.0]) | st.floats(-1e6, 1e6)
+def test_no_answer_to_an_unanswerable_question_is_right_nor_is_an_abstention() -> None:
+    nowhere = EvalQuestion("q", "?", "unanswerable/premise", ("E026",))
+    assert not answered_rightly(nowhere, answered(evidence(FIRST, "E026")))
+    assert not answered_rightly(nowhere, ABSTAINED)
 
 
-@given(st.dictionaries(names, st.dictionaries(names, scores, max_size=8), max_size=4))
-def test_a_run_file_keeps_the_order(run: dict[str, dict[str, float]]) -> None:
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "run.txt"
-        write_run(path, run, "tag")
-        back = read_run(path)
-        write_run(path, back, "tag")
-        assert read_run(path) == back
-    assert list(back) == [query for query, found in run.items() if found]
-    for query, found in back.items():
-        assert list(found) == sorted(run[query], key=lambda id: -run[query][id])
-        top = next(iter(found))
-        assert score_run({query: found}, {query: {top: 1}}, ["RR"])["RR"][query] == 1.0
-
-
-def test_a_run_file_holds_a_hundred_documents_a_query(tmp_path: Path) -> None:
-    write_run(tmp_path / "run", {"q": {f"d{n}": float(n) for n in range(150)}}, "tag")
-    lines = (tmp_path / "run").read_text(encoding="utf-8").splitlines()
-    assert (len(lines), lines[0], lines[99]) == (100, "q Q0 d149 1 149 tag", "q Q0 d50 100 50 tag")
-
-
-def test_a_run_file_that_cannot_be_written_or_read_says_why(tmp_path: Path) -> None:
-    path = tmp_path / "run"
-    with pytest.raises(UserError, match="'my notes' cannot stand"):
-        write_run(path, {"q": {"my notes": 1.0}}, "tag")
-    for text, says in [("q Q0 d 1\n", "wanted"), ("q Q0 d 1 x t\n", "wanted"), ("q Q0 d 1 nan t\n", "number")]:
-        path.write_text("q Q0 a 1 1.0 t\n" + text, encoding="utf-8")
-        with pytest.raises(DatasetError, match=rf"run:2: .*{says}"):
-            read_run(path)
+def test_where_the_gold_names_no_episode_its_documents_count() -> None:
+    defined = EvalQuestion("q", "?", "definition", (), (("reviews/rl", FIRST),))
+    assert answered_rightly(defined, answered(evidence(FIRST)))
+    assert not answered_rightly(defined, answered(evidence(FIRST, document="episodes/E026")))

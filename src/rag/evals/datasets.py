@@ -88,7 +88,7 @@ def load_beir(folder: str | Path, split: str | None = None) -> Collection:
     """
     folder = Path(folder)
     split = _choose_split(folder, split)
-    qrels = _read_qrels(folder / "qrels" / f"{split}.tsv")
+    qrels = read_beir_qrels(folder / "qrels" / f"{split}.tsv")
     documents = tuple(_beir_rows(folder / "corpus.jsonl"))
     texts = {id: text for id, _, text in _beir_rows(folder / "queries.jsonl")}
     missing = [id for id in qrels if id not in texts]
@@ -146,7 +146,8 @@ def _choose_split(folder: Path, split: str | None) -> str:
     return chosen
 
 
-def _read_qrels(path: Path) -> Qrels:
+def read_beir_qrels(path: Path) -> Qrels:
+    """The judgements of a BEIR file: query, document, grade, separated by tabs, below a header. Raises DatasetError."""
     wanted = "wanted query-id, corpus-id and a whole number, separated by tabs, below a header line"
     out: Qrels = {}
     header = False

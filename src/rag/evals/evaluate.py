@@ -4,81 +4,48 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import UserError
 from rag.evals.metrics import (
     ANSWER_MEASURES,
     RETRIEVAL_MEASURES,
+    answered_rightly,
+    auroc,
     bootstrap_interval,
+    bootstrap_interval_of,
     overlap,
+    risk_coverage,
     score_answer,
     score_run,
-    untied,
 )
+from rag.evals.report import AnswerReport, Estimate, RetrievalReport
+from rag.evals.trec import untied
 from rag.records import Question
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rag.evals.datasets import EvalQuestion, Qrels
-    from rag.evals.metrics import Run
+    from rag.evals.report import Found, Rows
+    from rag.evals.trec import Run
     from rag.ports import Retriever
     from rag.records import Answer, Evidence, Hit, Passage
 
     Progress = Callable[[Sequence[Any]], Iterable[Any]]
-    Rows = dict[str, dict[str, float]]
+
+
+SHOWN, CHARS = 3, 160
+"""How much of a ranking a report shows: the first few, and the start of their text."""
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    """The mean of `n` values, one a question, and its 95% bootstrap interval."""
+class Retrieved:
+    """The run of every query; and of each the best SHOWN as {"id", "text"}, the start of the passage found."""
 
-    mean: float
-    low: float
-    high: float
-    n: int
-
-
-@dataclass(frozen=True, slots=True)
-class RetrievalReport:
-    """How well a retriever finds what is judged relevant.
-
-    `measures` are over all `queries`; `by_type` holds means, type -> measure -> mean; `rows` every value, query ->
-    measure -> value, to compare reports by.
-    """
-
-    name: str
-    retriever: str
-    queries: int
-    measures: dict[str, Estimate]
-    by_type: dict[str, dict[str, float]]
-    rows: Rows
-
-    def to_dict(self) -> dict[str, Any]:
-        """Dictionaries, strings and numbers, for JSON."""
-        return {"kind": "retrieval", **asdict(self)}
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerReport:
-    """How good answers are, in ANSWER_MEASURES; a measure counts the questions that have a share in it.
-
-    As RetrievalReport; `latency_ms` has the quantiles "p50" and "p95" of the time a question took, and a row its own.
-    """
-
-    name: str
-    retriever: str
-    queries: int
-    measures: dict[str, Estimate]
-    by_type: dict[str, dict[str, float]]
-    rows: Rows
-    latency_ms: dict[str, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Dictionaries, strings and numbers, for JSON."""
-        return {"kind": "answers", **asdict(self)}
+    run: Run
+    found: Found
 
 
 def by_document(hit: Hit) -> str:
@@ -104,29 +71,36 @@ def evaluate_retrieval(
     progress: Progress | None = None,
     question: Callable[[str], Question] = Question,
     depth: int = 16,
-) -> Run:
+) -> Retrieved:
     """The best k ids a query, best first, where `key` says which ids a hit stands for; an id counts at its best hit.
 
     Asks for k hits, then four times as many while they stand for fewer than k ids and there are more, up to k * depth.
     Scores are the retriever's, lowered where they tie or rise so that every reader of the run ranks as it did.
     """
-    return {
-        id: untied(_distinct(retriever, question(text), k, key, k * depth))
-        for id, text in (progress or iter)(list(queries.items()))
-    }
+    run: Run = {}
+    found: Found = {}
+    for query, text in (progress or iter)(list(queries.items())):
+        best = _distinct(retriever, question(text), k, key, k * depth)
+        run[query] = untied((id, hit.score) for id, hit in best)
+        found[query] = [{"id": id, "text": _start(hit.passage.text)} for id, hit in best[:SHOWN]]
+    return Retrieved(run, found)
+
+
+def _start(text: str) -> str:
+    return " ".join(text.split())[:CHARS]
 
 
 def _distinct(
     retriever: Retriever, question: Question, k: int, key: Callable[[Hit], str | tuple[str, ...]], limit: int
-) -> list[tuple[str, float]]:
+) -> list[tuple[str, Hit]]:
     asked = k
     while True:
         hits = retriever.retrieve(question, asked)
-        best: dict[str, float] = {}
+        best: dict[str, Hit] = {}
         for hit in hits:
             ids = key(hit)
             for id in (ids,) if isinstance(ids, str) else ids:
-                best.setdefault(id, hit.score)
+                best.setdefault(id, hit)
         if len(best) >= k or len(hits) < asked or asked >= limit:
             return list(best.items())[:k]
         asked = min(asked * 4, limit)
@@ -170,11 +144,19 @@ def report_retrieval(
     retriever: str,
     measures: Sequence[str] = RETRIEVAL_MEASURES,
     types: Mapping[str, str] | None = None,
+    questions: Mapping[str, str] | None = None,
+    found: Found | None = None,
 ) -> RetrievalReport:
-    """The report on a run. `types` says which type a query is of; one that it leaves out is of none."""
+    """The report on a run. `types` says which type a query is of; one that it leaves out is of none.
+
+    Of `questions`, the texts, and `found` it keeps the judged queries.
+    """
     scores = score_run(run, qrels, measures)
     rows = {query: {measure: values[query] for measure, values in scores.items()} for query in qrels}
-    return RetrievalReport(name, retriever, len(rows), *_summary(rows, list(scores), types or {}), rows)
+    summary = _summary(rows, list(scores), types or {})
+    texts = {query: text for query, text in (questions or {}).items() if query in qrels}
+    shown = {query: items for query, items in (found or {}).items() if query in qrels}
+    return RetrievalReport(name, retriever, len(rows), *summary, rows, texts, shown)
 
 
 def evaluate_answers(
@@ -194,14 +176,44 @@ def evaluate_answers(
 
     held = list(questions)
     rows: Rows = {}
+    found: Found = {}
+    sure: dict[str, float | None] = {}
     for question in (progress or iter)(held):
         start = time.perf_counter()
         answer = ask(question.text)
         took = 1000 * (time.perf_counter() - start)
-        rows[question.id] = {**score_answer(question, answer, quote_of), "latency_ms": took}
+        right = float(answered_rightly(question, answer))
+        rows[question.id] = {**score_answer(question, answer, quote_of), "correct": right, "latency_ms": took}
+        found[question.id] = [{"text": s.text, "citations": list(s.citations)} for s in answer.sentences]
+        sure[question.id] = answer.confidence
     latency = np.quantile([row["latency_ms"] for row in rows.values()], [0.5, 0.95]).tolist() if rows else []
     summary = _summary(rows, ANSWER_MEASURES, {question.id: question.type for question in held})
-    return AnswerReport(name, retriever, len(rows), *summary, rows, dict(zip(("p50", "p95"), latency, strict=False)))
+    quantiles = dict(zip(("p50", "p95"), latency, strict=False))
+    ranking: tuple[Estimate | None, Estimate | None] = (None, None)
+    if any(confidence is not None for confidence in sure.values()):
+        for id, confidence in sure.items():
+            rows[id]["confidence"] = confidence or 0.0
+        ranking = _confidence(rows, {question.id: question.answerable for question in held})
+    texts = {question.id: question.text for question in held}
+    return AnswerReport(name, retriever, len(rows), *summary, rows, quantiles, *ranking, texts, found)
+
+
+def _confidence(rows: Rows, answerable: Mapping[str, bool]) -> tuple[Estimate | None, Estimate]:
+    """AUROC of the rows' confidences, None where it is undefined, and AURC."""
+    import numpy as np
+
+    sure, right = (np.array([row[name] for row in rows.values()]) for name in ("confidence", "correct"))
+    label = np.array([answerable[query] for query in rows], dtype=bool)
+
+    def estimate(figure: Callable[[Any], float]) -> Estimate:
+        whole = figure(np.arange(label.size))
+        return Estimate(whole, *bootstrap_interval_of(figure, label.size), label.size)
+
+    two = label.any() and not label.all()
+    return (
+        estimate(lambda at: auroc(sure[at], label[at])) if two else None,
+        estimate(lambda at: risk_coverage(sure[at], right[at]).aurc),
+    )
 
 
 def _summary(
@@ -218,21 +230,3 @@ def _summary(
         held = {measure: [row[measure] for row in of_type if measure in row] for measure in measures}
         by_type[type] = {measure: sum(values) / len(values) for measure, values in held.items() if values}
     return total, by_type
-
-
-def format_table(report: RetrievalReport | AnswerReport) -> str:
-    """Plain text: a line a measure with mean, 95% interval, questions that count, and the mean of every type."""
-    table = [["measure", "mean", "95% interval", "n", *report.by_type]]
-    for measure, estimate in report.measures.items():
-        means = [f"{row[measure]:.3f}" if measure in row else "-" for row in report.by_type.values()]
-        interval = f"{estimate.low:.3f} to {estimate.high:.3f}"
-        table.append([measure, f"{estimate.mean:.3f}", interval, str(estimate.n), *means])
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    title = [report.name, *([report.retriever] if report.retriever else []), f"{report.queries} questions"]
-    lines = ["  ".join(title)]
-    for first, *cells in table:
-        rest = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
-        lines.append("  ".join([first.ljust(widths[0]), *rest]))
-    if isinstance(report, AnswerReport) and report.latency_ms:
-        lines.append("latency  " + "  ".join(f"{name} {value:.1f} ms" for name, value in report.latency_ms.items()))
-    return "\n".join(lines)

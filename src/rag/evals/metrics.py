@@ -1,21 +1,21 @@
-"""What a run, and what an answer, is worth. Pure arithmetic; every measure is a mean of one value a question."""
+"""What a run, an answer and a confidence are worth. Pure arithmetic."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rag.errors import NotFound, UserError
-from rag.evals.datasets import DatasetError, EvalQuestion, read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from rag.records import Answer, Evidence
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
-Run = dict[str, dict[str, float]]
-"""Query id -> id of what was found -> score, higher is better; best first where this project wrote it."""
+    from rag.evals.datasets import EvalQuestion
+    from rag.records import Answer, Evidence
 
 RETRIEVAL_MEASURES = ("nDCG@10", "R@5", "R@20", "R@100", "RR", "Success@1")
 
@@ -79,6 +79,80 @@ def bootstrap_interval(
     means = np.concatenate([data[random.integers(data.size, size=(n, data.size))].mean(axis=1) for n in sizes])
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def bootstrap_interval_of(
+    statistic: Callable[[NDArray[np.intp]], float],
+    n: int,
+    *,
+    seed: int = 0,
+    samples: int = 2000,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """As bootstrap_interval, for a figure that is no mean: `statistic` takes n indices, drawn with replacement.
+
+    A sample for which it is not a number (AUROC of one label alone) is left out; raises ValueError where all are.
+    """
+    import numpy as np
+
+    random = np.random.default_rng(seed)
+    values = np.array([statistic(random.integers(n, size=n)) for _ in range(samples)])
+    values = values[~np.isnan(values)]
+    if not values.size:
+        raise ValueError(f"no sample of {n} has a value")
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
+    """How often a score of label True is above one of label False, a tie counting half; 0..1, 0.5 is chance.
+
+    By ranks, as in Mann & Whitney (1947). NaN where one of the labels is missing: there is nothing to compare.
+
+    >>> auroc([0.9, 0.8, 0.8, 0.1], [True, True, False, False])
+    0.875
+    """
+    import numpy as np
+
+    label = np.asarray(labels, dtype=bool)
+    _, inverse, counts = np.unique(np.asarray(scores, dtype=np.float64), return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # tied scores share their middle rank
+    above, below = int(label.sum()), int((~label).sum())
+    if not above or not below:
+        return float("nan")
+    return float((ranks[label].sum() - above * (above + 1) / 2) / (above * below))
+
+
+@dataclass(frozen=True, slots=True)
+class RiskCoverage:
+    """What answering only the surest questions risks: `risk[i]` is the share of errors at `coverage[i]`, both in 0..1.
+
+    `aurc` is the area under the curve, the mean of the risks; lower is better.
+    """
+
+    coverage: tuple[float, ...]
+    risk: tuple[float, ...]
+    aurc: float
+
+
+def risk_coverage(confidences: ArrayLike, correct: ArrayLike) -> RiskCoverage:
+    """The curve of Geifman & El-Yaniv (2017), at every coverage 1/n, 2/n, …, 1, and its area (with Uziel, 2019).
+
+    Questions of one confidence come in no order: each risk is its expectation over all orders of them.
+
+    >>> risk_coverage([0.9, 0.5, 0.5], [True, False, True]).risk
+    (0.0, 0.25, 0.3333333333333333)
+    """
+    import numpy as np
+
+    error = ~np.asarray(correct, dtype=bool)
+    if not error.size:
+        raise ValueError("wanted at least one confidence")
+    _, level, sizes = np.unique(-np.asarray(confidences, dtype=np.float64), return_inverse=True, return_counts=True)
+    share = np.bincount(level, weights=error, minlength=sizes.size) / sizes
+    ranks = np.arange(1, error.size + 1)
+    risks = np.cumsum(np.repeat(share, sizes)) / ranks
+    return RiskCoverage(tuple((ranks / error.size).tolist()), tuple(risks.tolist()), float(risks.mean()))
 
 
 def overlap(gold: str, other: str) -> tuple[int, int]:
@@ -173,6 +247,24 @@ def score_answer(question: EvalQuestion, answer: Answer, quote_of: Callable[[Evi
     return row
 
 
+def answered_rightly(question: EvalQuestion, answer: Answer) -> bool:
+    """Whether an answer would leave its reader well informed; what AURC counts as no error.
+
+    The question is answerable and answered, at least half of its gold is cited, and at least half of what is cited is
+    gold: episodes, or documents for a question whose gold names no episode. So an abstention is never right here,
+    nor any answer to an unanswerable question; a confidence is good if it puts all of them last.
+    """
+    if answer.abstained or not question.answerable:
+        return False
+    evidence = [item for sentence in answer.sentences for item in sentence.evidence]
+    if question.episodes:
+        gold, cited = set(question.episodes), {episode for item in evidence for episode in item.episodes}
+    else:
+        gold, cited = {document for document, _ in question.quotes}, {item.document for item in evidence}
+    right = len(gold & cited)
+    return right > 0 and 2 * right >= len(gold) and 2 * right >= len(cited)
+
+
 def _mean(values: Iterable[bool]) -> float:
     held = list(values)
     return sum(held) / len(held)
@@ -193,56 +285,3 @@ def _found(document: str, quote: str, evidence: Iterable[Evidence]) -> bool:
 def _right(item: Evidence, quotes: Iterable[tuple[str, str]]) -> bool:
     spans = ((quote, *overlap(quote, item.quote)) for document, quote in quotes if document == item.document)
     return any(2 * (end - start) >= min(len(quote), len(item.quote)) for quote, start, end in spans)
-
-
-def untied(scored: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """The same order, best first, in scores that fall as float32: trec_eval reads no finer and breaks ties by id.
-
-    >>> list(untied([("a", 1.0), ("b", 1.0), ("c", 0.5)]).values())
-    [1.0, 0.9999999403953552, 0.5]
-    """
-    import numpy as np
-
-    out: dict[str, float] = {}
-    last, below = np.float32(np.inf), np.float32(-np.inf)
-    with np.errstate(over="ignore"):
-        for id, score in scored:
-            last = min(np.float32(score), np.nextafter(last, below))
-            if not np.isfinite(last):
-                raise ValueError(f"{id!r} has the score {score}, which does not rank")
-            out[id] = float(last)
-    return out
-
-
-def write_run(path: str | Path, run: Mapping[str, Mapping[str, float]], tag: str = "rag", depth: int = 100) -> None:
-    """A TREC run file: `query Q0 id rank score tag`, `depth` lines a query, ranks from 1; tied scores keep their order.
-
-    A query without results has no line. Raises UserError on an id with white space, which the format cannot carry.
-    """
-    lines = []
-    for query, found in run.items():
-        ranked = untied(sorted(found.items(), key=lambda item: -item[1])[:depth])
-        for rank, (id, score) in enumerate(ranked.items(), 1):
-            bad = [name for name in (query, id, tag) if len(name.split()) != 1 or name != name.strip()]
-            if bad:
-                raise UserError(f"{bad[0]!r} cannot stand in a TREC run file; wanted a name without white space")
-            lines.append(f"{query} Q0 {id} {rank} {score:.9g} {tag}\n")
-    Path(path).write_text("".join(lines), encoding="utf-8", newline="\n")
-
-
-def read_run(path: str | Path) -> Run:
-    """The results of a TREC run file by falling score, ties in the order of the file. Raises DatasetError."""
-    path = Path(path)
-    rows: Run = {}
-    for line, text in read_lines(path):
-        cells = text.split()
-        try:
-            query, _, id, _, score, _ = cells
-            value = float(score)
-        except ValueError:
-            raise DatasetError(path, line, f"{text[:60]!r}", "wanted `query Q0 id rank score tag`") from None
-        if value != value or id in rows.setdefault(query, {}):
-            found = f"{query!r} has {id!r} twice, or without a number for a score"
-            raise DatasetError(path, line, found, "wanted each once, with a number")
-        rows[query][id] = value
-    return {query: dict(sorted(found.items(), key=lambda item: -item[1])) for query, found in rows.items()}
