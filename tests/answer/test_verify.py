@@ -2,12 +2,12 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.answer.verify import Verification, features, score, verify
+from fakes import HashedTokens
+from rag.answer.verify import Verification, verify
 from rag.corpus.markers import plain
 from rag.records import Verdict
 
@@ -215,29 +215,29 @@ def test_any_text_gets_a_verdict(claim: str, quotes: list[str]) -> None:
     found = verify(claim, quotes)
     assert 0 <= found.support <= 1
     assert (found.support >= 0.9) == (found.verdict == "supported")
-    assert all(0 <= value <= 1 for value in features(claim, quotes))
 
 
-class Hashed:
-    """Words hashed into a vector: texts that share words are near."""
-
-    name, dimension = "hashed", 64
-
-    def encode(self, texts: object) -> np.ndarray:
-        assert isinstance(texts, list)
-        out = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        for row, text in zip(out, texts, strict=True):
-            for word in f"{text} .".casefold().split():
-                row[sum(map(ord, word)) % self.dimension] += 1
-            row /= np.linalg.norm(row)
-        return out
-
-
-@pytest.mark.parametrize("encoder", [None, Hashed()])
-def test_a_claim_scores_higher_on_its_own_passage(encoder: Hashed | None) -> None:
+@pytest.mark.parametrize("encoder", [None, HashedTokens()])
+def test_what_comes_near_is_told_from_what_does_not(encoder: HashedTokens | None) -> None:
     true = original("E009", "Qwen2.5-Math-7B")
-    assert score(true, read("E009"), encoder) > 0.6 > 0.4 > score(true, read("E130"), encoder)
-    assert verify(true.replace("+3.8", "+3.9"), read("E009"), encoder=encoder).verdict == "number_changed"
+    changed = true.replace("+3.8", "+3.9")
+    near, far = (verify(changed, read(episode), encoder=encoder) for episode in ("E009", "E130"))
+    assert near.verdict == "number_changed"
+    assert near.best is not None
+    assert "Qwen2.5-Math-7B" in read("E009")[near.best]
+    assert far.support < near.support < 0.5
+
+
+def test_an_entailment_model_says_how_near_and_never_that_it_is_supported() -> None:
+    class Sure:
+        name = "sure"
+
+        def probability(self, premise: str, hypothesis: str) -> float:
+            return 1.0 if premise.startswith("RL") else 0.0
+
+    found = verify("RL outdoes SFT.", ["SFT is cheap.", "RL beats SFT."], entailment=Sure())
+    assert (found.verdict, found.best) == ("unsupported", 1)
+    assert 0.5 < found.support < 0.9
 
 
 def test_a_long_text_is_no_trap() -> None:

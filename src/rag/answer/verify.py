@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 
+from rag.answer.support import Support
 from rag.answer.wording import BE, FACTIVE, JOINS, LIGHT, NEGATIONS, PREPOSITIONS, Word, follows, words
 from rag.corpus.markers import DEFAULT_PATTERN, find_markers, plain
-from rag.ports import Encoder, TermStatistics
+from rag.ports import Entailment, TokenEncoder
 from rag.records import Verdict
 
 
@@ -27,7 +26,7 @@ class Verification:
 
 
 DERIVED, CEILING = 0.95, 0.89
-_ENCODED = 3  # an encoder looks at the quotes that share most words, and no more
+_NEAREST = 3  # a model looks at the quotes that are nearest by their words, and no more
 Sentences = tuple[tuple[Word, ...], ...]
 View = Callable[[tuple[Word, ...]], tuple[Word, ...]]
 
@@ -36,8 +35,8 @@ def verify(
     claim: str,
     quotes: Sequence[str],
     *,
-    encoder: Encoder | None = None,
-    statistics: TermStatistics | None = None,
+    encoder: TokenEncoder | None = None,
+    entailment: Entailment | None = None,
     cited: Sequence[str] = (),
     attributed: Sequence[Sequence[str]] = (),
     id_pattern: str = DEFAULT_PATTERN,
@@ -45,8 +44,9 @@ def verify(
     """Whether one quote says what the claim says.
 
     Supported is what can be had from one quote, each sentence of the claim from one of its sentences, by leaving out
-    light words and whole pieces (`wording.follows`). Similarity, by words or by vectors, never makes a claim
-    supported (of claims whose every term the passages hold, one in six is not): it only says how near it came.
+    light words and whole pieces (`wording.follows`). Similarity, by words, by vectors or by an entailment model, never
+    makes a claim supported (of claims whose every term the passages hold, one in six is not): it only says how near
+    it came (`support.Support`).
     `attributed[i]` are the episodes of `quotes[i]` (where omitted, those that its text marks); each ID in `cited`,
     and with `attributed` each that the claim's text marks, has to be among the supporting quote's.
 
@@ -79,10 +79,12 @@ def verify(
             return Verification("supported", 1.0 if verbatim else DERIVED, at)
     if carrying:
         return Verification("misattributed", CEILING, carrying[0])
-    nearness = {at: score(claim, [quote], None, statistics) for at, quote in enumerate(quotes)}
-    if encoder is not None:
-        nearest = sorted(nearness, key=lambda at: -nearness[at])[:_ENCODED]
-        nearness = {at: score(claim, [quotes[at]], encoder, statistics) for at in nearest}
+    said_plainly, texts = plain(claim, id_pattern), [plain(quote, id_pattern) for quote in quotes]
+    nearness = {at: Support().score(said_plainly, [text]) for at, text in enumerate(texts)}
+    if encoder is not None or entailment is not None:
+        support = Support(encoder, entailment)
+        nearest = sorted(nearness, key=lambda at: -nearness[at])[:_NEAREST]
+        nearness = {at: support.score(said_plainly, [texts[at]]) for at in nearest}
     best = max(nearness, key=lambda at: nearness[at], default=None)
     if best is None:
         return Verification("not_found" if quoted else "unsupported", 0.0, None)
@@ -158,86 +160,3 @@ def _carries(said: Sentences, own: Sentences, view: View = tuple) -> bool:
     """Whether every sentence of the claim follows from a sentence of the quote, both seen through `view`."""
     seen = [view(sentence) for sentence in own]
     return all(any(follows(view(sentence), s) for s in seen) for sentence in said)
-
-
-# How near a claim comes: to choose among quotes and for `rag eval verifier`; never a verdict.
-
-_STOP = frozenset(
-    """and are as at be been but by can could did do does for from had has have he her his i if in into is it its may
-    might of on or our she should so some such than their them then there these they this those to was we were what
-    when which who will with would you your not no that the a an""".split()  # noqa: SIM905
-)
-# Intercept, then one weight a feature: logistic regression (L2 1, classes balanced) on half of AttributionBench dev
-# and half of SciFact's training claims.
-_WEIGHTS = (0.26, 1.69, 0.89, 0.95, -0.37, -0.31, -0.30, -2.68)
-_WEIGHTS_ENCODED = (-1.39, 1.44, 0.70, 0.70, -0.34, -0.21, -0.30, -1.97, 2.44)
-
-
-def score(
-    claim: str, passages: Sequence[str], encoder: Encoder | None = None, statistics: TermStatistics | None = None
-) -> float:
-    """How likely the passages support the claim, in 0..1 (even odds near 0.4), by a logistic model of `features`.
-
-    >>> near, far = (score(c, ["RL beats SFT by 3.8 points."]) for c in ("RL beats SFT.", "Cats sleep."))
-    >>> near > 0.5 > far
-    True
-    """
-    values = features(claim, passages, encoder, statistics)
-    weights = _WEIGHTS if encoder is None else _WEIGHTS_ENCODED
-    return 1 / (1 + math.exp(-weights[0] - sum(w * v for w, v in zip(weights[1:], values, strict=True))))
-
-
-def features(
-    claim: str, passages: Sequence[str], encoder: Encoder | None = None, statistics: TermStatistics | None = None
-) -> tuple[float, ...]:
-    """What `score` weighs, each in 0..1.
-
-    How much of the claim's terms, weighted by rarity, the passages hold, and their best two neighbouring sentences;
-    how many of its word pairs; the shares of its figures and of its names that are missing; whether the claim or
-    the best sentences, and not the other, negates; the passages' length. With an encoder, the best passage's cosine.
-    """
-    said = [w for s in sentences(claim) for w in s if w.kind != "break"]
-    read = [s for p in passages for s in sentences(p)]
-    windows = [a + b for a, b in pairwise(read)] or read or [()]
-    weight = {t: _rarity(t, statistics) for t in _terms(said, statistics)}
-    total = sum(weight.values()) or 1.0
-    own = [_terms(s, statistics) for s in read]
-    near = [a | b for a, b in pairwise(own)] or own or [frozenset()]
-    shares = [sum(w for t, w in weight.items() if t in terms) / total for terms in (*near, frozenset().union(*own))]
-    best = max(range(len(near)), key=shares.__getitem__)
-    keys = {w.key.casefold() for s in read for w in s}
-    pairs = _pairs(said)
-    joined = {pair for s in read for pair in _pairs(s)}
-    negated = [any(w.key in NEGATIONS for w in side) for side in (said, windows[best])]
-    out = (
-        shares[-1],
-        shares[best],
-        len(pairs & joined) / max(len(pairs), 1),
-        *(_missing(said, kind, keys) for kind in ("figure", "name")),
-        float(negated[0] != negated[1]),
-        min(math.log1p(sum(map(len, read))) / 8, 1.0),
-    )
-    if encoder is None:
-        return out
-    vectors = encoder.encode([plain(claim), *(plain(p) for p in passages)])
-    return (*out, max((vectors[1:] @ vectors[0]).tolist(), default=0.0))
-
-
-def _missing(said: Sequence[Word], kind: str, keys: Set[str]) -> float:
-    wanted = [w.key.casefold() for w in said if w.kind == kind]
-    return sum(key not in keys for key in wanted) / max(len(wanted), 1)
-
-
-def _terms(said: Sequence[Word], statistics: TermStatistics | None) -> frozenset[str]:
-    if statistics is not None:
-        return frozenset(statistics.terms(" ".join(w.key for w in said)))
-    return frozenset(w.stem.casefold() for w in said if w.kind != "break" and w.key not in _STOP)
-
-
-def _rarity(term: str, statistics: TermStatistics | None) -> float:
-    """An idf; where there are no statistics, longer words and figures are taken for rarer ones."""
-    return statistics.idf(term) if statistics is not None else 3.0 if term[0].isdigit() else min(len(term), 10) / 3
-
-
-def _pairs(said: Sequence[Word]) -> frozenset[tuple[str, str]]:
-    return frozenset(pairwise(w.stem for w in said if w.kind != "break" and w.key not in _STOP))
