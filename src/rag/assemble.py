@@ -10,6 +10,8 @@ from rag.errors import UserError
 from rag.settings import Settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rag.answer.answerer import Answerer
     from rag.errors import CorpusError
     from rag.evals.datasets import Collection
@@ -61,6 +63,7 @@ def open_service(settings: Settings, *, distinct: bool = True) -> Service:
     """Open the index that serves; `distinct` moves repetitions behind what they repeat. Raises IndexUnusable."""
     import numpy as np
 
+    from rag.answer.answerability import Answerability
     from rag.answer.answerer import Answerer
     from rag.corpus.split import index_text, term_text
     from rag.errors import IndexUnusable
@@ -83,7 +86,8 @@ def open_service(settings: Settings, *, distinct: bool = True) -> Service:
     library = IndexLibrary(folder, IndexInfo(manifest.generation, manifest.passages, manifest.encoder.name))
     with reading(folder):
         keys, vectors = (np.load(folder / name, mmap_mode="r") for name in (KEYS, VECTORS))
-    encoder = RememberedEncoder(OnnxEncoder(folder / ENCODER), keys, vectors)
+    inner = OnnxEncoder(folder / ENCODER)
+    encoder = RememberedEncoder(inner, keys, vectors)
     dense = DenseRetriever(folder / PASSAGES, library, encoder)
 
     def searched(passage: Passage) -> str:
@@ -116,7 +120,10 @@ def open_service(settings: Settings, *, distinct: bool = True) -> Service:
         retriever = Neighbourly(retriever, library, search.neighbours)
     if distinct:
         retriever = Distinct(retriever, sparse)
-    answerer = Answerer(retriever, encoder, sparse, library, id_pattern=manifest.id_pattern)
+    answerability = Answerability(encoder, inner.tokens, sparse, id_pattern=manifest.id_pattern)
+    answerer = Answerer(
+        retriever, encoder, sparse, library, id_pattern=manifest.id_pattern, answerability=answerability
+    )
     return Service(library, retriever, answerer, manifest.id_pattern, settings.search.k)
 
 
@@ -154,7 +161,17 @@ def build_index(
 def open_collection(
     settings: Settings, collection: Collection, progress: Progress, say: Callable[[str], None]
 ) -> Service:
-    """An index of a judged collection, one passage a document, kept below the index folder for the next time."""
+    """An index of a judged collection, opened."""
+    return open_service(index_collection(settings, collection, progress, say), distinct=False)
+
+
+def index_collection(
+    settings: Settings, collection: Collection, progress: Progress, say: Callable[[str], None]
+) -> Settings:
+    """An index of a judged collection, one passage a document, kept below the index folder for the next time.
+
+    The settings come back with that index, to be opened.
+    """
     from hashlib import sha256
 
     from rag.corpus.split import SplitValues
@@ -177,7 +194,39 @@ def open_collection(
         id_pattern=NO_EPISODES,
         sentence_vectors=len(collection.documents) <= SENTENCES_UP_TO,
         donors=[IndexFolder(settings.index)],
+        questions=collection.queries.values(),
         progress=progress,
         say=say,
     )
-    return open_service(settings.model_copy(update={"index": folder}), distinct=False)
+    return settings.model_copy(update={"index": folder})
+
+
+def index_again(
+    settings: Settings,
+    library: IndexLibrary,
+    id_pattern: str,
+    folder: Path,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> Settings:
+    """An index of a library's documents in a folder of its own, split as the settings say.
+
+    The settings come back with that index, to be opened.
+    """
+    from rag.corpus.split import SplitValues
+    from rag.index.build import build
+    from rag.index.export import EncoderChoice
+    from rag.index.store import IndexFolder
+
+    names = dict.fromkeys(library.passage(row).document for row in range(len(library)))
+    build(
+        map(library.document, names),
+        IndexFolder(folder),
+        encoder=EncoderChoice(**settings.encoder.model_dump()),
+        values=SplitValues(**settings.split.model_dump()),
+        id_pattern=id_pattern,
+        donors=[IndexFolder(settings.index)],
+        progress=progress,
+        say=say,
+    )
+    return settings.model_copy(update={"index": folder})

@@ -171,6 +171,50 @@ def eval_lint(ctx: click.Context, /, folder: Path, as_json: bool) -> None:
         ctx.exit(1)
 
 
+@eval_group.command("report")
+@click.argument("folders", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("evals"), show_default=True)
+@click.option("--quick", is_flag=True, help="Ask 200 queries a collection, and build no index of other passages.")
+@click.option("--fresh", is_flag=True, help="Measure everything anew; what was kept is not read.")
+@click.option("--verifier", multiple=True, type=_file, help="Judge the verifier on these claims too; again for more.")
+@click.option("--answerability", multiple=True, type=_file, help="Judge answerability on these questions too.")
+@click.pass_context
+def eval_report(
+    ctx: click.Context,
+    /,
+    folders: tuple[Path, ...],
+    out: Path,
+    quick: bool,
+    fresh: bool,
+    verifier: tuple[Path, ...],
+    answerability: tuple[Path, ...],
+) -> None:
+    """Vary one thing at a time, and write what it does as RESULTS.md and report.html.
+
+    Asks our own evals/, or the one of FOLDERS that has a questions.jsonl, and every FOLDER in BEIR layout. What was
+    measured is kept below the index folder: an interrupted run goes on, and a second one only draws.
+    """
+    from rag.ablate import FOLDER, Ablation, Kept, RealBench
+    from rag.evals.markdown import to_markdown
+    from rag.evals.page import to_page
+    from rag.evals.pictures import require_matplotlib
+
+    require_matplotlib()
+    collections = tuple(folder for folder in folders if (folder / "corpus.jsonl").exists())
+    own = [folder for folder in folders if folder not in collections] or [Path("evals")]
+    if len(own) > 1:
+        raise UserError(f"{own[0]} and {own[1]} are no collections (corpus.jsonl); wanted one set of our own at most")
+    chosen = settings(ctx)
+    kept = Kept(chosen.index / FOLDER / "results", fresh)
+    ablation = Ablation(chosen, own[0], collections, RealBench(progress, say), kept, quick)
+    results = ablation.results(verifier, answerability)
+    written = {"RESULTS.md": to_markdown(results), "report.html": to_page(results)}
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in written.items():
+        (out / name).write_text(text, encoding="utf-8", newline="\n")
+        say(f"wrote {out / name}")
+
+
 @eval_group.command("verifier")
 @click.argument("file", type=_file)
 @click.option("--out", type=_file, help='Write a line {"id", "score"} a row here, in order.')
@@ -197,6 +241,32 @@ def eval_verifier(ctx: click.Context, /, file: Path, out: Path | None, as_json: 
         click.echo(format_verifier(report))
 
 
+@eval_group.command("answerability")
+@click.argument("file", type=_file)
+@click.option("--out", type=_file, help='Write a line {"id", "score"} a row here, in order; higher is answerable.')
+@json_option
+@click.pass_context
+def eval_answerability(ctx: click.Context, /, file: Path, out: Path | None, as_json: bool) -> None:
+    """Judge P(the passage answers the question) of FILE's rows {"question", "passage", "unanswerable"}.
+
+    Rows without "unanswerable" are scored alone. A score is in 0..1; from 0.5 up it says that the passage answers.
+    """
+    from rag.evals.answerability import format_answerability, report_answerability, write_pair_scores
+    from rag.judge import score_pairs
+
+    pairs, scores = score_pairs(settings(ctx), file, progress=progress)
+    if out is not None:
+        write_pair_scores(out, pairs, scores)
+    if all(pair.answerable is None for pair in pairs):
+        say(f"{file} has no labels: {len(pairs)} questions scored, none judged")
+        return
+    report = report_answerability(file.name, pairs, scores)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        click.echo(format_answerability(report))
+
+
 @eval_group.group("fit")
 def eval_fit() -> None:
     """Fit the weights that come with the package."""
@@ -216,3 +286,29 @@ def fit_verifier(ctx: click.Context, /, file: Path, as_json: bool) -> None:
         print_json({name: report.to_dict() for name, report in reports.items()})
     else:
         click.echo("\n\n".join(map(format_verifier, reports.values())))
+
+
+@eval_fit.command("answerability")
+@click.argument("file", type=_file)
+@click.option(
+    "--questions", type=click.Path(path_type=Path), default=Path("evals"), help="Whose development questions to fit to."
+)
+@json_option
+@click.pass_context
+def fit_answerability(ctx: click.Context, /, file: Path, questions: Path, as_json: bool) -> None:
+    """Fit P(answerable) to FILE's rows {"question", "passage", "unanswerable"} and then to our questions.
+
+    Prints cross-validated figures, and the confidence below which to abstain.
+    """
+    from rag.evals.answerability import format_answerability
+    from rag.judge import fit_answerability
+
+    fitted = fit_answerability(settings(ctx), file, questions, progress=progress)
+    if as_json:
+        print_json(fitted.to_dict())
+        return
+    click.echo("\n\n".join(map(format_answerability, (fitted.pairs, fitted.questions))))
+    click.echo(
+        f"\nanswer from {fitted.least:.3f} up: abstains on {fitted.abstention_recall:.2f} of the unanswerable and on "
+        f"{fitted.false_abstentions:.2f} of the answerable"
+    )

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rag.assemble import open_collection, open_service
 from rag.errors import UserError
 from rag.settings import Settings
 
 if TYPE_CHECKING:
-    from rag.evals.datasets import EvalQuestion, Qrels
+    from rag.answer.answerability import Answerability
+    from rag.assemble import Service
+    from rag.evals.answerability import AnswerabilityReport, Pair
+    from rag.evals.datasets import Collection, EvalQuestion, Qrels
     from rag.evals.gate import Baseline
     from rag.evals.lint import Lint
     from rag.evals.report import AnswerReport, RetrievalReport
     from rag.evals.trec import Run
     from rag.evals.verifier import Claim, VerifierReport
     from rag.index.encode import Progress
-    from rag.ports import TokenEncoder
+    from rag.ports import Retriever, TokenEncoder
     from rag.records import Evidence
 
 T = TypeVar("T")
@@ -42,7 +46,6 @@ def judge_retrieval(
     """How a folder's questions are ranked: "episode" and "passage" of our own set, "document" of a collection."""
     from rag.evals.datasets import load_beir
     from rag.evals.evaluate import (
-        by_document,
         by_episode,
         by_passage,
         episode_qrels,
@@ -55,29 +58,19 @@ def judge_retrieval(
     if (folder / "corpus.jsonl").exists():
         collection = load_beir(folder, split)
         service = open_collection(settings, collection, progress, say)
-        found = evaluate_retrieval(
-            service.retriever, collection.queries, key=by_document, progress=lambda i: progress(i, len(i), "asking")
-        )
-        report = report_retrieval(
-            found.run,
-            collection.qrels,
-            name=f"{collection.name}/{collection.split}",
-            retriever=service.retriever.name,
-            questions=collection.queries,
-            found=found.found,
-        )
-        return {"document": Judged(found.run, collection.qrels, report)}
+        return {"document": judge_collection(service, collection, progress=progress)}
     questions = [q for q in _questions(folder, split) if q.answerable]
     texts = {q.id: q.text for q in questions}
     service = open_service(settings)
     known, library = service.library.episodes(), service.library
+    once = _Once(service.retriever)
     out = {}
     for level, key, qrels in (
         ("episode", by_episode, episode_qrels(questions)),
         ("passage", by_passage, passage_qrels(questions, map(library.passage, range(len(library))))),
     ):
         found = evaluate_retrieval(
-            service.retriever,
+            once,
             {id: text for id, text in texts.items() if id in qrels},
             key=key,
             question=lambda text: understand(text, known),
@@ -94,6 +87,31 @@ def judge_retrieval(
         )
         out[level] = Judged(found.run, qrels, report)
     return out
+
+
+class _Once:
+    """A retriever that finds once what it is asked twice: both levels judge one ranking."""
+
+    def __init__(self, inner: Retriever) -> None:
+        self.name, self.retrieve = inner.name, lru_cache(maxsize=None)(inner.retrieve)
+
+
+def judge_collection(service: Service, collection: Collection, *, progress: Progress) -> Judged:
+    """How a collection's queries are ranked by an index of it that is open."""
+    from rag.evals.evaluate import by_document, evaluate_retrieval, report_retrieval
+
+    found = evaluate_retrieval(
+        service.retriever, collection.queries, key=by_document, progress=lambda i: progress(i, len(i), "asking")
+    )
+    report = report_retrieval(
+        found.run,
+        collection.qrels,
+        name=f"{collection.name}/{collection.split}",
+        retriever=service.retriever.name,
+        questions=collection.queries,
+        found=found.found,
+    )
+    return Judged(found.run, collection.qrels, report)
 
 
 def judge_answers(settings: Settings, folder: Path, split: str | None, *, progress: Progress) -> AnswerReport:
@@ -174,7 +192,7 @@ def fit_support(settings: Settings, path: Path, *, progress: Progress) -> dict[s
         reports[name] = report_verifier(f"{path.name} (cross-validated, {name})", claims, scores)
         model = Logistic(
             *fit(rows, labels, c=_SUPPORT_C),
-            fitted_by=f"rag eval fit verifier {path}",
+            fitted_by=f"rag eval fit verifier {path.parent.name}/{path.name}",
             fitted_on=f"{path.parent.name}/{path.name}, {len(claims)} claims",
         )
         model.write(model_path(names))
@@ -182,6 +200,85 @@ def fit_support(settings: Settings, path: Path, *, progress: Progress) -> dict[s
 
 
 _SUPPORT_C = 0.1
+
+
+def score_pairs(settings: Settings, path: Path, *, progress: Progress) -> tuple[tuple[Pair, ...], list[float]]:
+    """A file's questions, each with P(its passage answers it), by the encoder of the index. Raises IndexUnusable."""
+    from rag.evals.answerability import load_pairs
+
+    pairs = load_pairs(path)
+    answerability = _answerability(settings)
+    return pairs, _each(pairs, lambda p: answerability.score(p.question, p.passage), progress, "scoring")
+
+
+@dataclass(frozen=True, slots=True)
+class FittedAnswerability:
+    """Cross-validated reports on pairs and on our questions; `least` is the confidence from which on to answer."""
+
+    pairs: AnswerabilityReport
+    questions: AnswerabilityReport
+    least: float
+    false_abstentions: float
+    abstention_recall: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Dictionaries, strings and numbers, for JSON."""
+        return asdict(self)
+
+
+def fit_answerability(settings: Settings, path: Path, folder: Path, *, progress: Progress) -> FittedAnswerability:
+    """Fit the model of pairs to a file, then that of the service to a folder's development questions; write both.
+
+    The reports, and the threshold, are on scores of five-fold cross-validation.
+    """
+    from rag.answer.answerability import MODEL, PAIR_MODEL, write_model
+    from rag.answer.logistic import Logistic
+    from rag.evals.answerability import Pair, least_confidence, load_pairs, report_answerability
+    from rag.evals.fit import cross_validated, fit
+
+    pairs = [pair for pair in load_pairs(path) if pair.answerable is not None]
+    labels = [bool(pair.answerable) for pair in pairs]
+    if len(set(labels)) < 2:
+        raise UserError(f"{path} has no labels of both kinds; to fit, wanted answerable questions and others")
+    command = f"rag eval fit answerability {path.parent.name}/{path.name} --questions {folder.name}"
+    answerability = _answerability(settings)
+    rows = _each(pairs, lambda p: answerability.pair_values(p.question, p.passage), progress, "reading")
+    held = cross_validated(rows, labels, [pair.group for pair in pairs], c=_PAIR_C)
+    by_pair = report_answerability(f"{path.name} (cross-validated)", pairs, held)
+    pair_model = Logistic(*fit(rows, labels, c=_PAIR_C), command, f"{path.parent.name}/{path.name}, {len(pairs)} rows")
+
+    service = open_service(settings)
+    answerer = service.answerer
+    questions = [q for q in _questions(folder, None) if q.split == "dev"]
+    considered = [answerer.considered(q.text, service.k) for q in progress(questions, len(questions), "asking")]
+    found = [answerability.found_values(*both) for both in considered if both[1]]
+    known = [q.answerable for q, both in zip(questions, considered, strict=True) if both[1]]
+    ids = [q.id for q, both in zip(questions, considered, strict=True) if both[1]]
+    seeds = [iter(cross_validated(found, known, ids, c=_FOUND_C, seed=seed)) for seed in range(_SEEDS)]
+    scores = [sum(map(next, seeds)) / _SEEDS if ranked else 0.0 for _, ranked in considered]
+    answerable = [q.answerable for q in questions]
+    # What misses something is refused whatever its confidence, so it is part of what may be lost.
+    decided = [0.0 if not r or r[0].missing else score for score, (_, r) in zip(scores, considered, strict=True)]
+    least = least_confidence(decided, answerable)
+    as_pairs = [Pair(q.id, q.text, "", q.answerable, q.id) for q in questions]
+    report = report_answerability(f"{folder.name}, dev (cross-validated)", as_pairs, scores)
+    model = Logistic(*fit(found, known, c=_FOUND_C), command, f"{folder.name}, {len(found)} dev questions")
+    pair_model.write(PAIR_MODEL)
+    write_model(MODEL, model, least)
+    refused = [score < least for score in decided]
+    wrong = sum(r for r, label in zip(refused, answerable, strict=True) if label) / sum(answerable)
+    right = sum(r for r, label in zip(refused, answerable, strict=True) if not label) / answerable.count(False)
+    return FittedAnswerability(by_pair, report, least, wrong, right)
+
+
+_PAIR_C, _FOUND_C, _SEEDS = 0.03, 0.3, 5
+
+
+def _answerability(settings: Settings) -> Answerability:
+    answerability = open_service(settings).answerer.answerability
+    if answerability is None:
+        raise UserError("this service estimates no confidence")
+    return answerability
 
 
 def _each(items: Sequence[T], work: Callable[[T], R], progress: Progress, what: str) -> list[R]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from rag.corpus.markers import sentences
 from rag.ports import Library
-from rag.records import Answer, AnswerSentence, Document, Hit, Passage
+from rag.records import Answer, AnswerSentence, Document, Hit, Passage, Sentence
 
 
 class _CitingLibrary(Library, Protocol):
@@ -22,6 +22,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "answer": " ".join(map(_cited, answer.sentences)),
         "abstained": answer.abstained,
         "reason": answer.reason,
+        "confidence": None if answer.confidence is None else round(answer.confidence, 4),
         "sentences": [
             {
                 "text": s.text,
@@ -61,7 +62,7 @@ def document_json(document: Document, id_pattern: str) -> dict[str, Any]:
         "title": document.title,
         "text": document.text,
         "metadata": dict(document.metadata),
-        "sentences": [asdict(s) for s in sentences(document, id_pattern)],
+        "sentences": [_sentence(s) for s in sentences(document, id_pattern)],
     }
 
 
@@ -70,12 +71,16 @@ def episode_json(library: _CitingLibrary, episode: str, id_pattern: str) -> dict
     about = library.about(episode)
     empty = {"id": episode, "kind": "episode", "title": episode, "text": "", "metadata": {}, "sentences": []}
     cited_by = [
-        {"document": p.document, **asdict(s)}
+        {"document": p.document, **_sentence(s)}
         for p in library.citing(episode)
         for s in p.sentences
         if episode in s.episodes
     ]
     return (document_json(about, id_pattern) if about else empty) | {"cited_by": cited_by}
+
+
+def _sentence(sentence: Sentence) -> dict[str, Any]:
+    return {name: value for name, value in asdict(sentence).items() if name != "asked"}
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

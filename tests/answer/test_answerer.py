@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from fakes import HashedWords
+from fakes import HashedTokens
+from rag.answer.answerability import Answerability
 from rag.answer.answerer import Answerer
 from rag.answer.extract import Candidate, shown
 from rag.answer.verify import verify
@@ -23,15 +24,34 @@ def test_every_sentence_of_the_corpus_stands_up_to_its_own_quote() -> None:
                 assert verify(text, [sentence.text]).verdict == "supported", text
 
 
-def test_an_episode_that_is_not_there_is_said_to_be_missing_even_beside_one_that_is(tmp_path: Path) -> None:
+def one_episode(folder: Path, *, estimating: bool) -> Answerer:
     documents = list(load(CORPUS / "episodes" / "E026.md"))
     passages = [p for d in documents for p in split(d, SplitValues())]
-    write_library(documents, passages, tmp_path)
-    library = IndexLibrary(tmp_path, IndexInfo("g", len(passages), "e"))
+    write_library(documents, passages, folder)
+    library = IndexLibrary(folder, IndexInfo("g", len(passages), "e"))
     sparse = RankBM25Retriever((p.text for p in passages), library)
-    answerer = Answerer(sparse, HashedWords(), sparse, library)
+    encoder = HashedTokens()
+    answerability = Answerability(encoder, encoder.tokens, sparse) if estimating else None
+    return Answerer(sparse, encoder, sparse, library, answerability=answerability)
+
+
+def test_an_episode_that_is_not_there_is_said_to_be_missing_even_beside_one_that_is(tmp_path: Path) -> None:
+    answerer = one_episode(tmp_path, estimating=False)
     both = answerer.ask("what do E026 and E999 say about random tokens")
     assert (both.sentences, both.reason) == ((), "the corpus has no episode E999")
     assert both.hits
     alone = answerer.ask("what does E026 say about random tokens")
     assert "Random tokens" in alone.sentences[0].text
+
+
+def test_every_answer_has_a_confidence_where_one_is_estimated(tmp_path: Path) -> None:
+    answerer = one_episode(tmp_path, estimating=True)
+    told = answerer.ask("what does E026 say about random tokens")
+    absent = answerer.ask("how much did random tokens cost")
+    unknown = answerer.ask("what does E999 say about random tokens")
+    assert not told.abstained
+    assert absent.abstained
+    assert unknown.abstained
+    assert (told.confidence or 0) > (absent.confidence or 0) > (unknown.confidence or 0) == 0.0
+    (other := tmp_path / "other").mkdir()
+    assert one_episode(other, estimating=False).ask("random tokens").confidence is None

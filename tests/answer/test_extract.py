@@ -1,5 +1,7 @@
 """Which sentences answer, and when none does."""
 
+from dataclasses import replace
+
 import pytest
 
 from fakes import HashedWords, Rarity
@@ -171,3 +173,21 @@ def test_the_question_that_a_sentence_is_said_to_answer_leads_to_it() -> None:
     row = ("Peer models forge timestamps to keep one another running.", ("E001",), (asked,))
     assert said(Question(asked), found(row)) == [row[0]]
     assert said(Question(asked), found((row[0], row[1], ()))) == []
+
+
+def test_asked_for_its_limits_a_sentence_that_states_one_stands_first() -> None:
+    result = "Confidence shaping makes the chain of thought faithful on hard problems."
+    limit = "A limit of confidence shaping is its reward, which sees the answers."
+    rows = tuple(replace(hit, score=1.0) for hit in found((result, ("E081",), ()), (limit, ("E081",), ())))
+    assert said(Question("how weak is confidence shaping"), rows)[0] == limit
+    assert said(Question("how faithful is confidence shaping"), rows)[0] == result
+
+
+def test_of_two_sentences_alike_the_one_in_the_better_passage_stands_first() -> None:
+    first, second = found(("Baselines gain points.", ("E001",), ()), ("Baselines gain points.", ("E002",), ()))
+    best = [candidates(Question("baselines gain"), order, HashedWords(), Rarity(), ExtractValues())[0]
+            for order in ((first, second), (second, first))]  # fmt: skip
+    assert [c.sentence.episodes for c in best] == [("E001",), ("E001",)]
+    raised = replace(second, score=1.0, rank=1), replace(first, score=0.5, rank=2)
+    best = candidates(Question("baselines gain"), raised, HashedWords(), Rarity(), ExtractValues())
+    assert best[0].sentence.episodes == ("E002",)

@@ -92,9 +92,23 @@ def test_an_incremental_build_equals_a_full_one(copied: IndexFolder, tmp_path: P
     changed = [*documents()[:2], document("reviews/r", "Entirely new words E001.")]
     build(changed, copied)
     fresh = IndexFolder(tmp_path / "fresh")
-    build(changed, fresh, donors=[copied])
+    assert build(changed, fresh, donors=[copied], rebuild=True).reused == 0
     for name in (KEYS, VECTORS, PASSAGES, "passages.jsonl"):
         assert (copied.checked()[0] / name).read_bytes() == (fresh.checked()[0] / name).read_bytes()
+
+
+def test_a_new_folder_takes_a_donors_vectors_and_keeps_those_of_its_questions(
+    built: IndexFolder, tmp_path: Path
+) -> None:
+    folder = IndexFolder(tmp_path / "new")
+    report = build(documents(), folder, donors=[built], questions=["why does dough swell?"])
+    assert (report.reused, report.encoded) == (report.passages, 0)
+    path, old = folder.checked()[0], built.checked()[0]
+    keys, vectors = np.load(path / KEYS), np.load(path / VECTORS)
+    known = RememberedEncoder(OnnxEncoder(path / ENCODER), keys, vectors)
+    assert known.known(["why does dough swell?", "why does it not?"])[0] >= 0
+    assert len(keys) == len(np.load(old / KEYS)) + 1
+    assert (path / PASSAGES).read_bytes() == (old / PASSAGES).read_bytes()
 
 
 def test_dense_and_sparse_find_what_was_asked(built: IndexFolder) -> None:

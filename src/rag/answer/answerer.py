@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from rag.answer.extract import ExtractValues, candidates, choose, shown
+from rag.answer.answerability import Answerability
+from rag.answer.extract import Candidate, ExtractValues, candidates, choose, shown
 from rag.answer.verify import verify
 from rag.corpus.markers import DEFAULT_PATTERN
 from rag.ports import Encoder, Library, Retriever, TermStatistics
-from rag.records import Answer, AnswerSentence, Citation, Filters
+from rag.records import Answer, AnswerSentence, Citation, Filters, Question, Ranking
 from rag.search.query import understand
 
 _NAMED_DEPTH = 100
@@ -27,9 +28,11 @@ class Answerer:
         library: Library,
         values: ExtractValues = ExtractValues(),
         id_pattern: str = DEFAULT_PATTERN,
+        answerability: Answerability | None = None,
     ) -> None:
         self._retriever, self._encoder, self._statistics, self._library = retriever, encoder, statistics, library
         self._values, self._id_pattern = values, id_pattern
+        self.answerability = answerability
         self._episodes = library.episodes()
 
     def ask(self, text: str, k: int = 10, filters: Filters = Filters()) -> Answer:
@@ -39,14 +42,19 @@ class Answerer:
         unknown = [id for id in question.named if id not in self._episodes]
         if unknown:  # nothing can be said of it, so the nearest passages are those of the question's other words
             question = replace(question, filters=filters)
-        found = self._retriever.retrieve(question, max(k, _NAMED_DEPTH) if question.named else k)
+        found = self._found(question, k)
         hits = found[:k]
         retrieved = time.perf_counter()
         sentences: tuple[AnswerSentence, ...] = ()
+        confidence = None if self.answerability is None else 0.0
         reason: str | None = f"the corpus has no episode {', '.join(unknown)}"
         if not unknown:
-            ranked = candidates(question, found, self._encoder, self._statistics, self._values, self._id_pattern)
-            chosen, reason = choose(question, ranked, self._values)
+            ranked = self._candidates(question, found)
+            sure = None
+            if self.answerability is not None:
+                confidence = self.answerability.confidence(question, ranked)
+                sure = self.answerability.enough(confidence)
+            chosen, reason = choose(question, ranked, self._values, sure)
             sentences = tuple(s for c in chosen if self._supported(s := shown(c, self._id_pattern)))
             if chosen and not sentences:
                 reason = "what was found does not stand up to its own quote"
@@ -63,7 +71,21 @@ class Answerer:
                 "answer": round(1000 * (answered - retrieved), 2),
                 "total": round(1000 * (answered - began), 2),
             },
+            confidence=confidence,
         )
+
+    def considered(self, text: str, k: int = 10) -> tuple[Question, list[Candidate]]:
+        """A question as it is understood, and its candidates, best first; none where it names an unknown episode."""
+        question = understand(text, self._episodes)
+        if any(id not in self._episodes for id in question.named):
+            return question, []
+        return question, self._candidates(question, self._found(question, k))
+
+    def _found(self, question: Question, k: int) -> Ranking:
+        return self._retriever.retrieve(question, max(k, _NAMED_DEPTH) if question.named else k)
+
+    def _candidates(self, question: Question, found: Ranking) -> list[Candidate]:
+        return candidates(question, found, self._encoder, self._statistics, self._values, self._id_pattern)
 
     def _supported(self, sentence: AnswerSentence) -> bool:
         quotes = [e.quote for e in sentence.evidence]

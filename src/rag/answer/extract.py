@@ -18,11 +18,13 @@ class ExtractValues:
     """How evidence is chosen.
 
     `passages` best hits are read; `sentences` at most are shown. A sentence scores `cosine_weight` times its cosine
-    with the question plus the rest times the share of the question's terms, weighted by rarity, that it covers. Below
-    `least_score` (`least_named` where the question names an episode, whose sentences alone are read) the best is no
-    evidence; the terms that it and its passage leave uncovered may weigh at most
-    1 - `least_coverage`. A further sentence must reach `keep` of the best one's score and cover
-    a term of the question that is not covered yet, or reach `equal` of it.
+    with the question plus the rest times the share of the question's terms, weighted by rarity, that it covers; what
+    it is said to answer counts as its own words do. Candidates stand in order of that, plus `hit_weight` times their
+    passage's score (up to 1), plus `limit_bonus` for one that states a limit where the question doubts. Where nothing
+    else judges, the best is no evidence below `least_score` (`least_named` where the question names an episode), or if
+    what it and its passage leave uncovered weighs more than 1 - `least_coverage`. A further sentence must reach `keep`
+    of the best one's score and cover a term of the question that is not covered yet, or reach `equal` of it; `repeats`
+    is the share of words from which on it says the same again.
     """
 
     passages: int = 10
@@ -34,16 +36,19 @@ class ExtractValues:
     keep: float = 0.75
     equal: float = 0.95
     repeats: float = 0.6
+    hit_weight: float = 0.5
+    limit_bonus: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A sentence that may be evidence. `score`, `coverage` in 0..1; `rank` is its passage's.
 
-    `valued` says whether it holds a figure or a number word of its own; the digits of a marker are none.
-    `covers` are the terms of the question that the sentence has. `missing` are the figures that the question states
-    and the passage does not, and what is counted ("how many GPUs") or set ("learning rate") where the sentence
-    does not name it.
+    `standing` is what candidates are in order of. `valued` says whether it holds a figure or a number word of its
+    own; the digits of a marker are none. `covers` are the terms of the question that the sentence has. `missing` are
+    the figures that the question states and the passage does not, and what is counted ("how many GPUs") or set
+    ("learning rate") where the sentence does not name it. `cosine` is the sentence's with the question, `asked` that
+    of the nearest question that it is said to answer, 0 where there is none.
     """
 
     passage: Passage
@@ -55,9 +60,12 @@ class Candidate:
     valued: bool = True
     covers: frozenset[str] = frozenset()
     missing: frozenset[str] = frozenset()
+    cosine: float = 0.0
+    asked: float = 0.0
+    standing: float = 0.0
 
 
-_AMOUNT = re.compile(
+AMOUNT = re.compile(
     r"\bhow (?:much|many|long|often|fast|large|big|far|few|expensive|cheap)\b|\bwhat (?:percent|percentage|share|"
     r"fraction|number|rate|cost|price|score|accuracy|size)\b|\b(?:percentage|learning rate|batch size)\b",
     re.IGNORECASE,
@@ -67,12 +75,22 @@ _FIGURE = re.compile(r"\d+(?:\.\d+)?[kmbx]?")
 _STATES = re.compile(r"\w[^?]*$")  # a rhetorical question states nothing, nor does a rule of dashes
 _PLAIN_WORD = re.compile(r"[a-z]+(?![\w-])")  # "vLLM" and "µP" keep their first letters
 # What is counted or set, and has to be named beside its value.
+_DOUBTING = re.compile(
+    r"\b(?:limit\w*|caveats?|weak\w*|trust\w*|critic\w*|concerns?|flaws?|flawed|solid|reliab\w*|doubt\w*|convinc\w*|catch|"
+    r"downsides?|drawbacks?|s[kc]eptic\w*|robust|shortcomings?|holes?|holds? up|debunk\w*|for real)\b",
+    re.IGNORECASE,
+)
+_LIMIT = re.compile(
+    r"\b(?:limit\w*|caveats?|untested|unclear|critic\w*|estimates?|doubt\w*|weak\w*|objections?|concerns?|simulat\w*|toy|"
+    r"assum\w*|art[ei]facts?|(?:may|might) be|one (?:library|model|benchmark|domain)|alone|rests? on|only)\b",
+    re.IGNORECASE,
+)
 _THINGS = re.compile(
     r"\bhow many (\w+)|\b(?:learning rate|batch size|context (?:length|window)|weight decay|random seed|optimi[sz]er)"
     r"s?\b",
     re.IGNORECASE,
 )
-_VALUE = re.compile(
+VALUE = re.compile(
     r"\d|\b(?:half|twice|double[sd]?|triple[sd]?|tenfold|zero|one|two|three|four|five|six|ten|dozen|none)\b", re.I
 )
 _LEANS = re.compile(
@@ -94,7 +112,7 @@ def candidates(
     """
     numbers = {int(digits) for id in question.named for digits in re.findall(r"\d+", id)}
     named = {t for t in statistics.terms(question.text) if (m := _NAMES.fullmatch(t)) and int(m.group(1)) in numbers}
-    asked = [t for t in dict.fromkeys(statistics.terms(question.text)) if t not in named and t not in _ASKING]
+    asked = [t for t in dict.fromkeys(statistics.terms(question.text)) if t not in named and t not in ASKING]
     weight = {term: statistics.idf(term) for term in asked}
     total = sum(weight.values()) or 1.0
     things = {
@@ -116,18 +134,22 @@ def candidates(
     every = iter((vectors @ encoder.encode([question.text])[0]).tolist())
     cosines = list(islice(every, len(pool)))
     # What a sentence is said to answer speaks for it, in meaning and in words; it states nothing.
-    cosines = [max([own, *islice(every, len(s.asked))]) for own, (_, s, _) in zip(cosines, pool, strict=True)]
+    heard = [max(islice(every, len(s.asked)), default=0.0) for _, s, _ in pool]
+    doubting = _DOUBTING.search(question.text) is not None
     out = []
-    for (hit, sentence, text), cosine in zip(pool, cosines, strict=True):
+    for (hit, sentence, text), cosine, ask in zip(pool, cosines, heard, strict=True):
         own = frozenset(statistics.terms(text))
-        asks = frozenset(t for ask in sentence.asked for t in statistics.terms(ask))
+        asks = frozenset(t for line in sentence.asked for t in statistics.terms(line))
         around = own | frozenset(statistics.terms(f"{hit.passage.title} {hit.passage.heading} {hit.passage.text}"))
         covered = sum(weight[t] for t in asked if t in own | asks) / total
         near = sum(weight[t] for t in asked if t in around | asks) / total
-        score = values.cosine_weight * max(cosine, 0.0) + (1 - values.cosine_weight) * (0.7 * covered + 0.3 * near)
-        valued = _VALUE.search(_unmarked(text, id_pattern)) is not None
-        if not valued and _AMOUNT.search(question.text):
+        score = values.cosine_weight * max(cosine, ask, 0.0) + (1 - values.cosine_weight) * (0.7 * covered + 0.3 * near)
+        valued = VALUE.search(_unmarked(text, id_pattern)) is not None
+        if not valued and AMOUNT.search(question.text):
             score *= 0.7
+        standing = score + values.hit_weight * min(max(hit.score, 0.0), 1.0)
+        if doubting and _LIMIT.search(text):
+            standing += values.limit_bonus
         unstated = {t for t in asked if _FIGURE.fullmatch(t) and _spelled(t).isdisjoint(around)}
         absent = {thing for thing, needed in things.items() if not own.issuperset(needed)}
         out.append(
@@ -141,9 +163,12 @@ def candidates(
                 valued,
                 covers=own.intersection(asked),
                 missing=frozenset(unstated | absent),
+                cosine=cosine,
+                asked=ask,
+                standing=standing,
             )
         )
-    return sorted(out, key=lambda c: (-c.score, c.rank, c.sentence.start))
+    return sorted(out, key=lambda c: (-c.standing, c.rank, c.sentence.start))
 
 
 def _unmarked(text: str, id_pattern: str) -> str:
@@ -178,7 +203,7 @@ def _spelled(figure: str) -> set[str]:
 
 
 # Index terms that ask and say nothing of what is asked.
-_ASKING = frozenset(
+ASKING = frozenset(
     """
     episod paper review podcast show say said tell explain describ us corpus much mani long often until
     compar comparison contrast differ versus vs summari summar summaris summariz overview main point talk
@@ -188,22 +213,26 @@ _ASKING = frozenset(
 
 
 def choose(
-    question: Question, ranked: Sequence[Candidate], values: ExtractValues
+    question: Question, ranked: Sequence[Candidate], values: ExtractValues, sure: bool | None = None
 ) -> tuple[list[Candidate], str | None]:
-    """The sentences to show, the best first, or none and the reason."""
+    """The sentences to show, the best first, or none and the reason.
+
+    `sure` says whether the corpus is likely enough to answer. Where it is None, or True with no question that any
+    candidate is said to answer, fixed thresholds and rules decide too. What the question states and the best candidate
+    misses forbids an answer in any case.
+    """
     if not ranked:
         return [], "nothing in the corpus matches the question"
     alone = [c for c in ranked if not question.named or set(question.named).issuperset(c.sentence.episodes)]
     # Asked of an episode, a sentence on a whole group of them is for want of a better one.
     best = next((c for c in alone if c.score >= values.keep * ranked[0].score), ranked[0])
-    if best.score < (values.least_named if question.named else values.least_score):
-        return [], "no sentence of the corpus is close enough to the question"
-    if best.coverage < values.least_coverage and not question.named:
-        return [], "the corpus does not cover what the question asks about"
-    if best.missing:
-        return [], f"nothing near the question names {', '.join(sorted(best.missing))}"
-    if not best.valued and _AMOUNT.search(question.text):
-        return [], "the corpus gives no such figure"
+    reason = _lacking(question, best, values)
+    if sure and not best.missing and any(c.asked for c in ranked):
+        reason = None
+    elif sure is False and reason is None:
+        reason = "what was found is near, and not likely to be the answer"
+    if reason is not None:
+        return [], reason
     # Each episode that the question names has its say; where it names one or none, the best sentence does.
     speakers = [next((c for c in (*alone, *ranked) if e in c.sentence.episodes), best) for e in question.named] or [
         best
@@ -223,6 +252,19 @@ def choose(
         citing = (c for c in ranked if c.sentence.episodes and c.covers and c.score >= values.keep * best.score)
         chosen = [*chosen[: values.sentences - 1], *[c for c in citing if _with_support(c, before) == [c]][:1]]
     return _readable(chosen, len(_with_support(best, before))), None
+
+
+def _lacking(question: Question, best: Candidate, values: ExtractValues) -> str | None:
+    """What the best candidate lacks."""
+    if best.missing:
+        return f"nothing near the question names {', '.join(sorted(best.missing))}"
+    if best.score < (values.least_named if question.named else values.least_score):
+        return "no sentence of the corpus is close enough to the question"
+    if best.coverage < values.least_coverage and not question.named:
+        return "the corpus does not cover what the question asks about"
+    if not best.valued and AMOUNT.search(question.text):
+        return "the corpus gives no such figure"
+    return None
 
 
 def _with_support(candidate: Candidate, before: Mapping[tuple[str, int], Candidate]) -> list[Candidate]:

@@ -27,8 +27,12 @@ class Logistic:
 
     def probability(self, values: Mapping[str, float]) -> float:
         """In 0..1. Raises KeyError where a value is missing."""
-        z = self.intercept + math.fsum(weight * values[name] for name, weight in self.weights.items())
+        z = self.log_odds(values)
         return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
+
+    def log_odds(self, values: Mapping[str, float]) -> float:
+        """ln(p / (1 - p)) of the probability. Raises KeyError where a value is missing."""
+        return self.intercept + math.fsum(weight * values[name] for name, weight in self.weights.items())
 
     @classmethod
     def read(cls, path: Path) -> Logistic:

@@ -87,7 +87,7 @@ def load_beir(folder: str | Path, split: str | None = None) -> Collection:
     Layout: https://github.com/beir-cellar/beir/wiki/Load-your-custom-dataset
     """
     folder = Path(folder)
-    split = _choose_split(folder, split)
+    split = choose_split(folder, split)
     qrels = read_beir_qrels(folder / "qrels" / f"{split}.tsv")
     documents = tuple(_beir_rows(folder / "corpus.jsonl"))
     texts = {id: text for id, _, text in _beir_rows(folder / "queries.jsonl")}
@@ -134,7 +134,8 @@ def _text(path: Path, line: int, row: Mapping[str, object], key: str, default: s
     return value
 
 
-def _choose_split(folder: Path, split: str | None) -> str:
+def choose_split(folder: Path, split: str | None) -> str:
+    """The split that `load_beir` takes of a folder. Raises DatasetError."""
     splits = sorted(file.stem for file in (folder / "qrels").glob("*.tsv"))
     if not splits:
         raise DatasetError(folder, None, "no qrels/*.tsv here", "wanted a folder in BEIR layout")

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -55,14 +55,18 @@ def build(
     id_pattern: str = DEFAULT_PATTERN,
     sentence_vectors: bool = True,
     rebuild: bool = False,
-    donors: Iterable[IndexFolder] = (),
+    donors: Sequence[IndexFolder] = (),
+    questions: Iterable[str] = (),
     progress: Progress = silent,
     say: Callable[[str], None] = lambda _: None,
 ) -> BuildReport:
     """Build a new generation and let it serve.
 
     `sentence_vectors` keeps a vector of each sentence too, for choosing evidence. `donors` are other index folders
-    whose encoder may be copied. Raises IndexBusy, CorpusError, and SettingsError; the old generation then serves on.
+    whose encoder may be copied, and unless `rebuild` the vectors of the first that serves. Raises IndexBusy,
+    CorpusError, and SettingsError; the old generation then serves on.
+
+    `questions` are texts that will be asked over and over; a build that changes anything keeps their vectors too.
     """
     began = time.perf_counter()
     with folder.writing() as building:
@@ -91,7 +95,8 @@ def build(
                 old[1].generation, len(held), len(passages), len(passages), 0, False, time.perf_counter() - began
             )
         model = OnnxEncoder(building / ENCODER)
-        known = RememberedEncoder(model, *_remembered(old, card))
+        held_by = old or (None if rebuild else next(filter(None, map(_serving, donors)), None))
+        known = RememberedEncoder(model, *_remembered(held_by, card))
         texts = [index_text(p, id_pattern, values.titled) for p in passages]
         reused = int((known.known(texts) >= 0).sum())
         sentences = [(row, s) for row, passage in enumerate(passages) for s in passage.sentences]
@@ -99,7 +104,8 @@ def build(
         speaking = {PASSAGES: [*enumerate(texts), *asked]}
         if sentence_vectors:
             speaking[SENTENCES] = [*((row, plain(s.text, id_pattern)) for row, s in sentences), *asked]
-        vector_of = _vectors(known, model, [text for of in speaking.values() for _, text in of], building, progress)
+        wanted = [*(text for of in speaking.values() for _, text in of), *questions]
+        vector_of = _vectors(known, model, wanted, building, progress)
         for name, of in speaking.items():
             write_vectors(np.stack([vector_of[text] for _, text in of]), [row for row, _ in of], building / name)
         write_terms((term_text(p, id_pattern, values.titled) for p in passages), building / SPARSE)

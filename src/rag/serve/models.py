@@ -77,12 +77,16 @@ class IndexOut(_Out):
 
 
 class AnswerOut(_Out):
-    """An answer, or an abstention: then `sentences` is empty and `reason` says why."""
+    """An answer, or an abstention: then `sentences` is empty and `reason` says why.
+
+    `confidence` in 0..1 is how likely the corpus answers the question; null where nothing estimated it.
+    """
 
     question: str
     answer: str
     abstained: bool
     reason: str | None
+    confidence: float | None = None
     sentences: list[AnswerSentenceOut]
     citations: list[CitationOut]
     hits: list[HitOut]
