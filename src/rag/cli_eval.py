@@ -303,12 +303,14 @@ def fit_answerability(ctx: click.Context, /, file: Path, questions: Path, as_jso
     from rag.evals.answerability import format_answerability
     from rag.judge import fit_answerability
 
-    fitted = fit_answerability(settings(ctx), file, questions, progress=progress)
+    fitted = fit_answerability(settings(ctx), file, questions, progress=progress, say=say)
     if as_json:
         print_json(fitted.to_dict())
         return
-    click.echo("\n\n".join(map(format_answerability, (fitted.pairs, fitted.questions))))
-    click.echo(
-        f"\nanswer from {fitted.least:.3f} up: abstains on {fitted.abstention_recall:.2f} of the unanswerable and on "
-        f"{fitted.false_abstentions:.2f} of the answerable"
-    )
+    click.echo(format_answerability(fitted.pairs))
+    for model in (fitted.questions, fitted.alone):
+        click.echo(f"\n{format_answerability(model.report)}")
+        click.echo(
+            f"answer from {model.least:.3f} up: abstains on {model.abstention_recall:.2f} of the unanswerable and on "
+            f"{model.false_abstentions:.2f} of the answerable"
+        )

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rag.assemble import open_collection, open_service
+from rag.assemble import index_again, open_collection, open_service
 from rag.errors import UserError
 from rag.settings import Settings
 
@@ -212,28 +212,38 @@ def score_pairs(settings: Settings, path: Path, *, progress: Progress) -> tuple[
 
 
 @dataclass(frozen=True, slots=True)
-class FittedAnswerability:
-    """Cross-validated reports on pairs and on our questions; `least` is the confidence from which on to answer."""
+class FittedModel:
+    """A cross-validated report; `least` is the confidence from which on to answer, the shares what it abstains from."""
 
-    pairs: AnswerabilityReport
-    questions: AnswerabilityReport
+    report: AnswerabilityReport
     least: float
     false_abstentions: float
     abstention_recall: float
+
+
+@dataclass(frozen=True, slots=True)
+class FittedAnswerability:
+    """The report on pairs, and the models of our questions: asked of the corpus as it is, and without its questions."""
+
+    pairs: AnswerabilityReport
+    questions: FittedModel
+    alone: FittedModel
 
     def to_dict(self) -> dict[str, Any]:
         """Dictionaries, strings and numbers, for JSON."""
         return asdict(self)
 
 
-def fit_answerability(settings: Settings, path: Path, folder: Path, *, progress: Progress) -> FittedAnswerability:
-    """Fit the model of pairs to a file, then that of the service to a folder's development questions; write both.
+def fit_answerability(
+    settings: Settings, path: Path, folder: Path, *, progress: Progress, say: Callable[[str], None]
+) -> FittedAnswerability:
+    """Fit the model of pairs to a file, then those of the service to a folder's development questions; write all.
 
-    The reports, and the threshold, are on scores of five-fold cross-validation.
+    The reports, and the thresholds, are on scores of five-fold cross-validation.
     """
-    from rag.answer.answerability import MODEL, PAIR_MODEL, write_model
+    from rag.answer.answerability import ALONE, ALONE_MODEL, FOUND, MODEL, PAIR_MODEL
     from rag.answer.logistic import Logistic
-    from rag.evals.answerability import Pair, least_confidence, load_pairs, report_answerability
+    from rag.evals.answerability import load_pairs, report_answerability
     from rag.evals.fit import cross_validated, fit
 
     pairs = [pair for pair in load_pairs(path) if pair.answerable is not None]
@@ -241,19 +251,46 @@ def fit_answerability(settings: Settings, path: Path, folder: Path, *, progress:
     if len(set(labels)) < 2:
         raise UserError(f"{path} has no labels of both kinds; to fit, wanted answerable questions and others")
     command = f"rag eval fit answerability {path.parent.name}/{path.name} --questions {folder.name}"
+    service = open_service(settings)
     answerability = _answerability(settings)
     rows = _each(pairs, lambda p: answerability.pair_values(p.question, p.passage), progress, "reading")
     held = cross_validated(rows, labels, [pair.group for pair in pairs], c=_PAIR_C)
-    by_pair = report_answerability(f"{path.name} (cross-validated)", pairs, held)
     pair_model = Logistic(*fit(rows, labels, c=_PAIR_C), command, f"{path.parent.name}/{path.name}, {len(pairs)} rows")
+    questions = [q for q in _questions(folder, None) if q.split == "dev"]
+    bare = settings.model_copy(update={"split": settings.split.model_copy(update={"questions": False})})
+    place = settings.index / "without-questions"
+    bare = index_again(bare, service.library, service.id_pattern, place, progress, say)
+    fitted = [
+        _fit_found(chosen, questions, names, target, command, folder.name, progress)
+        for chosen, names, target in ((settings, FOUND, MODEL), (bare, ALONE, ALONE_MODEL))
+    ]
+    pair_model.write(PAIR_MODEL)
+    return FittedAnswerability(report_answerability(f"{path.name} (cross-validated)", pairs, held), *fitted)
+
+
+def _fit_found(
+    settings: Settings,
+    questions: Sequence[EvalQuestion],
+    names: Sequence[str],
+    target: Path,
+    command: str,
+    folder: str,
+    progress: Progress,
+) -> FittedModel:
+    """Fit weights for the names to the questions, asked of the index of the settings, and write them."""
+    from rag.answer.answerability import write_model
+    from rag.answer.logistic import Logistic
+    from rag.evals.answerability import Pair, least_confidence, report_answerability
+    from rag.evals.fit import cross_validated, fit
 
     service = open_service(settings)
-    answerer = service.answerer
-    questions = [q for q in _questions(folder, None) if q.split == "dev"]
-    considered = [answerer.considered(q.text, service.k) for q in progress(questions, len(questions), "asking")]
-    found = [answerability.found_values(*both) for both in considered if both[1]]
-    known = [q.answerable for q, both in zip(questions, considered, strict=True) if both[1]]
-    ids = [q.id for q, both in zip(questions, considered, strict=True) if both[1]]
+    answerability = _answerability(settings)
+    considered = [service.answerer.considered(q.text, service.k) for q in progress(questions, len(questions), "asking")]
+    every = [(q, *both) for q, both in zip(questions, considered, strict=True) if both[1]]
+    values = [answerability.found_values(asked, ranked) for _, asked, ranked in every]
+    found = [{name: row[name] for name in names} for row in values]
+    known = [q.answerable for q, *_ in every]
+    ids = [q.id for q, *_ in every]
     seeds = [iter(cross_validated(found, known, ids, c=_FOUND_C, seed=seed)) for seed in range(_SEEDS)]
     scores = [sum(map(next, seeds)) / _SEEDS if ranked else 0.0 for _, ranked in considered]
     answerable = [q.answerable for q in questions]
@@ -261,14 +298,14 @@ def fit_answerability(settings: Settings, path: Path, folder: Path, *, progress:
     decided = [0.0 if not r or r[0].missing else score for score, (_, r) in zip(scores, considered, strict=True)]
     least = least_confidence(decided, answerable)
     as_pairs = [Pair(q.id, q.text, "", q.answerable, q.id) for q in questions]
-    report = report_answerability(f"{folder.name}, dev (cross-validated)", as_pairs, scores)
-    model = Logistic(*fit(found, known, c=_FOUND_C), command, f"{folder.name}, {len(found)} dev questions")
-    pair_model.write(PAIR_MODEL)
-    write_model(MODEL, model, least)
+    report = report_answerability(f"{folder}, dev, by {len(names)} values (cross-validated)", as_pairs, scores)
+    write_model(
+        target, Logistic(*fit(found, known, c=_FOUND_C), command, f"{folder}, {len(found)} dev questions"), least
+    )
     refused = [score < least for score in decided]
     wrong = sum(r for r, label in zip(refused, answerable, strict=True) if label) / sum(answerable)
     right = sum(r for r, label in zip(refused, answerable, strict=True) if not label) / answerable.count(False)
-    return FittedAnswerability(by_pair, report, least, wrong, right)
+    return FittedModel(report, least, wrong, right)
 
 
 _PAIR_C, _FOUND_C, _SEEDS = 0.03, 0.3, 5

@@ -34,12 +34,14 @@ class EncoderSettings(_Section):
 class SplitSettings(_Section):
     """How long passages are, in characters; `min_chars`, where not given, is at most a third of `max_chars`.
 
-    `titled` passages are searched with their title and heading in front.
+    `titled` passages are searched with their title and heading in front, and with `questions` by those that their
+    documents say they answer.
     """
 
     max_chars: int = Field(default=600, ge=50, le=1_000_000_000)
     min_chars: int = Field(default=200, ge=0, le=1_000_000_000)
     titled: bool = True
+    questions: bool = True
 
     @model_validator(mode="after")
     def _ordered(self) -> SplitSettings:

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from fakes import HashedTokens, Rarity
-from rag.answer.answerability import FOUND, MODEL, PAIR, PAIR_MODEL, Answerability, read_model, write_model
+from rag.answer.answerability import (
+    ALONE,
+    ALONE_MODEL,
+    FOUND,
+    MODEL,
+    PAIR,
+    PAIR_MODEL,
+    Answerability,
+    read_model,
+    write_model,
+)
 from rag.answer.extract import Candidate, ExtractValues, choose
 from rag.answer.logistic import Logistic
 from rag.evals.answerability import (
@@ -41,7 +51,7 @@ def answerability() -> Answerability:
 
 def candidate(text: str, asked: float = 0.0, valued: bool = True) -> Candidate:
     passage = Passage("r:0", "r", text, 0, len(text))
-    sentence = Sentence(0, len(text), text, ("E001",), "explicit")
+    sentence = Sentence(0, len(text), text, ("E001",), "explicit", ("any?",) if asked else ())
     return Candidate(passage, sentence, 1, 0.9, 0.9, frozenset(), valued, cosine=0.3, asked=asked)
 
 
@@ -78,10 +88,21 @@ def test_the_weights_are_for_the_values() -> None:
     assert set(judge.pair_values("Who won?", PASSAGE)) == set(PAIR) == set(Logistic.read(PAIR_MODEL).weights)
     found = judge.found_values(Question("Who won?"), [candidate("Supporters won.")])
     assert set(found) == set(FOUND) == set(read_model(MODEL)[0].weights)
+    assert set(ALONE) == set(read_model(ALONE_MODEL)[0].weights)
+
+
+def test_a_corpus_without_questions_of_its_own_is_judged_by_weights_of_its_own() -> None:
+    judge = Answerability(
+        HashedTokens(), HashedTokens().tokens, Seen(),
+        model=(Logistic({}, 9.0), 0.5), alone=(Logistic({}, -9.0), 0.5),
+    )  # fmt: skip
+    asked = Question("Who won?")
+    assert judge.judge(asked, [candidate("Supporters won.", asked=0.5)])[1]
+    assert not judge.judge(asked, [candidate("Supporters won.")])[1]
 
 
 def confidence(question: str, text: str, *, asked: float = 0.0, valued: bool = True) -> float:
-    return answerability().confidence(Question(question), [candidate(text, asked, valued)])
+    return answerability().judge(Question(question), [candidate(text, asked, valued)])[0]
 
 
 def test_what_the_corpus_never_says_lowers_the_confidence() -> None:
@@ -108,14 +129,12 @@ def test_a_reason_has_to_be_given() -> None:
 
 
 def test_nothing_found_is_no_answer() -> None:
-    assert answerability().confidence(Question("anything"), []) == 0.0
+    assert answerability().judge(Question("anything"), []) == (0.0, False)
 
 
 def test_confidence_decides_and_an_abstention_still_has_its_reason() -> None:
     question, far = Question("how did it reach 90% pass rates"), replace(candidate("Pass rates double."), score=0.1)
-    heard = replace(far, asked=0.6)
-    assert choose(question, [heard], ExtractValues(), sure=True) == ([heard], None)
-    assert choose(question, [far], ExtractValues(), sure=True)[0] == []
+    assert choose(question, [far], ExtractValues(), sure=True) == ([far], None)
     assert choose(question, [far], ExtractValues())[1] == "no sentence of the corpus is close enough to the question"
     near = replace(far, score=0.9)
     assert choose(question, [near], ExtractValues(), sure=False)[0] == []

@@ -685,6 +685,8 @@ def test_a_sentence_knows_the_questions_that_it_is_said_to_answer(put: Put) -> N
     (passage,) = split(document, SplitValues())
     assert [sentence.asked for sentence in passage.sentences] == [("and who?",), ("what bill?",), ()]
     assert "bill" not in index_text(passage)
+    (without,) = split(document, SplitValues(questions=False))
+    assert [sentence.asked for sentence in without.sentences] == [(), (), ()]
     assert "what bill?" in term_text(passage)
 
 

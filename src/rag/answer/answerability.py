@@ -35,6 +35,9 @@ question's terms, by rarity, that what the first three are said to answer has; b
 rarity, that the corpus never says exceeds two fifths; whether a figure is asked for and none found; whether a figure or
 thing that the question states is missing; whether a reason is asked for and none given; whether it names an episode."""
 
+ALONE = tuple(name for name in FOUND if name not in ("lift", "asked_terms"))
+"""Those of them there are where no candidate is said to answer anything."""
+
 _LOOKED_AT, _HEARD = 2, 3
 """Candidates whose text is looked at, and those whose asked questions are."""
 
@@ -128,9 +131,9 @@ class _Aligned:
 class Answerability:
     """P(what was found answers a question), by what it leaves unsaid.
 
-    `encoder` gives a text's unit vector, `tokens` those of its tokens. `pair` are weights for PAIR, `model` those for
-    FOUND and the least confidence to answer with; by default, those beside this file. The last `remembered` texts
-    that were read are kept.
+    `encoder` gives a text's unit vector, `tokens` those of its tokens. `pair` are weights for PAIR; `model` those for
+    FOUND and the least confidence to answer with, `alone` the same for ALONE. By default, those beside this file. The
+    last `remembered` texts that were read are kept.
     """
 
     def __init__(
@@ -142,10 +145,11 @@ class Answerability:
         id_pattern: str = DEFAULT_PATTERN,
         pair: Logistic | None = None,
         model: tuple[Logistic, float] | None = None,
+        alone: tuple[Logistic, float] | None = None,
         remembered: int = 2000,
     ) -> None:
         self._encoder, self._tokens, self._statistics, self._id_pattern = encoder, tokens, statistics, id_pattern
-        self._pair_given, self._model_given = pair, model
+        self._pair_given, self._model_given, self._alone_given = pair, model, alone
         self._rarest = statistics.idf("")
         self.read = lru_cache(maxsize=remembered)(self._read)
 
@@ -157,13 +161,17 @@ class Answerability:
         """The values of PAIR, the same in whatever order the passage's sentences stand."""
         return self._values(question, [passage[a:b] for a, b in sentence_spans(passage, 0, len(passage))])
 
-    def confidence(self, question: Question, ranked: Sequence[Candidate]) -> float:
-        """P(the corpus answers the question), 0..1, by the best candidates; 0 where there is none."""
-        return self._model[0].probability(self.found_values(question, ranked)) if ranked else 0.0
+    def judge(self, question: Question, ranked: Sequence[Candidate]) -> tuple[float, bool]:
+        """P(the corpus answers the question), 0..1, by the best candidates, and whether it is enough to answer.
 
-    def enough(self, confidence: float) -> bool:
-        """Whether a confidence is enough to answer."""
-        return confidence >= self._model[1]
+        0 where there is none.
+        """
+        if not ranked:
+            return 0.0, False
+        heard = any(c.sentence.asked for c in ranked)
+        model, least = self._model if heard else self._alone
+        confidence = model.probability(self.found_values(question, ranked))
+        return confidence, confidence >= least
 
     def found_values(self, question: Question, ranked: Sequence[Candidate]) -> dict[str, float]:
         """The values of FOUND. Wants one candidate at least."""
@@ -208,6 +216,10 @@ class Answerability:
     @property
     def _model(self) -> tuple[Logistic, float]:
         return self._model_given or read_model(MODEL)
+
+    @property
+    def _alone(self) -> tuple[Logistic, float]:
+        return self._alone_given or read_model(ALONE_MODEL)
 
     def _values(self, question: str, sentences: Iterable[str]) -> dict[str, float]:
         asked = self.read(question.strip())
@@ -300,14 +312,16 @@ def _negates(word: str, others: frozenset[str]) -> bool:
     return len(word) > 4 and ((bare != word and bare in others) or any(_PREFIX.sub("", o) == word for o in others))
 
 
-PAIR_MODEL, MODEL = (Path(__file__).with_name(name) for name in ("answerability_pair.json", "answerability.json"))
+PAIR_MODEL, MODEL, ALONE_MODEL = (
+    Path(__file__).with_name(f"{name}.json") for name in ("answerability_pair", "answerability", "answerability_alone")
+)
 """Where `rag eval fit answerability` leaves the weights."""
 _read_pair = lru_cache(maxsize=1)(Logistic.read)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def read_model(path: Path) -> tuple[Logistic, float]:
-    """Weights for FOUND, and the least confidence to answer with."""
+    """Weights for FOUND or ALONE, and the least confidence to answer with."""
     values = json.loads(path.read_text(encoding="utf-8"))
     least = float(values.pop("least"))
     return Logistic(**values), least

@@ -52,8 +52,7 @@ class Answerer:
             ranked = self._candidates(question, found)
             sure = None
             if self.answerability is not None:
-                confidence = self.answerability.confidence(question, ranked)
-                sure = self.answerability.enough(confidence)
+                confidence, sure = self.answerability.judge(question, ranked)
             chosen, reason = choose(question, ranked, self._values, sure)
             sentences = tuple(s for c in chosen if self._supported(s := shown(c, self._id_pattern)))
             if chosen and not sentences:

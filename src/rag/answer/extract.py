@@ -217,9 +217,8 @@ def choose(
 ) -> tuple[list[Candidate], str | None]:
     """The sentences to show, the best first, or none and the reason.
 
-    `sure` says whether the corpus is likely enough to answer. Where it is None, or True with no question that any
-    candidate is said to answer, fixed thresholds and rules decide too. What the question states and the best candidate
-    misses forbids an answer in any case.
+    `sure` says whether the corpus is likely enough to answer; where it is None, fixed thresholds and rules decide. What
+    the question states and the best candidate misses forbids an answer in any case.
     """
     if not ranked:
         return [], "nothing in the corpus matches the question"
@@ -227,7 +226,7 @@ def choose(
     # Asked of an episode, a sentence on a whole group of them is for want of a better one.
     best = next((c for c in alone if c.score >= values.keep * ranked[0].score), ranked[0])
     reason = _lacking(question, best, values)
-    if sure and not best.missing and any(c.asked for c in ranked):
+    if sure and not best.missing:
         reason = None
     elif sure is False and reason is None:
         reason = "what was found is near, and not likely to be the answer"

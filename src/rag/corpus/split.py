@@ -16,12 +16,14 @@ class SplitValues:
 
     A passage takes whole sentences up to `max_chars` (a longer sentence is a passage of its own), never crosses a
     heading, and goes on into the next paragraph only while it is shorter than `min_chars`. `titled` passages are
-    embedded and searched with their title and heading in front.
+    embedded and searched with their title and heading in front; with `questions`, sentences carry those that the
+    document says they answer.
     """
 
     max_chars: int = 600
     min_chars: int = 200
     titled: bool = True
+    questions: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_chars <= self.max_chars:
@@ -39,7 +41,7 @@ def split(document: Document, values: SplitValues, id_pattern: str = DEFAULT_PAT
         return document.paragraphs[paragraph(sentence)].heading
 
     def asked(sentence: Sentence) -> Sentence:
-        own = tuple(q.text for q in document.questions if sentence.start <= q.at < sentence.end)
+        own = tuple(q.text for q in document.questions if values.questions and sentence.start <= q.at < sentence.end)
         return replace(sentence, asked=own) if own else sentence
 
     out: list[Passage] = []
