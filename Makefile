@@ -1,9 +1,10 @@
-# `make ask Q="…"` answers a question; `make test` runs every check. Both set up what they need.
+# `make ask Q="…"` answers a question; `make test` runs every check; `make evals` judges the answers. Each sets up what
+# it needs.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: ask test lint index
+.PHONY: ask test lint index evals
 
 $(BIN)/rag: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
@@ -24,3 +25,7 @@ lint: $(BIN)/rag
 
 test: lint
 	$(BIN)/pytest
+
+evals: index
+	@$(BIN)/rag eval lint
+	@$(BIN)/rag eval gate
