@@ -28,9 +28,9 @@ class Hybrid:
 class Tempered:
     """A BM25 retriever whose scores are divided by the square root of the most that the question could score.
 
-    BM25 grows with the number and the rarity of a question's words, cosine does not; divided by that most itself, a
-    long question's few matching words count for too little beside its cosine, and undivided for too much. The root
-    won over powers 0 and 1 on three judged sets (evals/RESULTS.md).
+    BM25 grows with the number and the rarity of a question's words, cosine does not. Mean nDCG@10 over SciFact, 1,500
+    machine-learning questions and Cranfield, each power at its best weight: 0.645 undivided, 0.646 by the root, 0.644 by
+    the whole. That is no difference; the root keeps a question of a hundred words from being one of BM25 alone.
     """
 
     def __init__(self, inner: Retriever, statistics: TermStatistics, k1: float = 1.2) -> None:
