@@ -29,8 +29,8 @@ class Tempered:
     """A BM25 retriever whose scores are divided by the square root of the most that the question could score.
 
     BM25 grows with the number and the rarity of a question's words, cosine does not. Mean nDCG@10 over SciFact, 1,500
-    machine-learning questions and Cranfield, each power at its best weight: 0.645 undivided, 0.646 by the root, 0.644 by
-    the whole. That is no difference; the root keeps a question of a hundred words from being one of BM25 alone.
+    machine-learning questions and Cranfield, each power at its best weight: 0.645 undivided, 0.646 by the root, 0.644
+    by the whole. That is no difference; the root keeps a question of a hundred words from being one of BM25 alone.
     """
 
     def __init__(self, inner: Retriever, statistics: TermStatistics, k1: float = 1.2) -> None:
