@@ -23,8 +23,8 @@ class ExtractValues:
     passage's score (up to 1), plus `limit_bonus` for one that states a limit where the question doubts. Where nothing
     else judges, the best is no evidence below `least_score` (`least_named` where the question names an episode), or if
     what it and its passage leave uncovered weighs more than 1 - `least_coverage`. A further sentence must reach `keep`
-    of the best one's score and cover a term of the question that is not covered yet, or reach `equal` of it; `repeats`
-    is the share of words from which on it says the same again.
+    of the best one's score and cover `least_gain` of the question's weight that is not covered yet, or score as the
+    best does; `repeats` is the share of words from which on it says the same again.
     """
 
     passages: int = 10
@@ -34,7 +34,7 @@ class ExtractValues:
     least_named: float = 0.2
     least_coverage: float = 0.3
     keep: float = 0.75
-    equal: float = 0.95
+    least_gain: float = 0.15
     repeats: float = 0.6
     hit_weight: float = 0.5
     limit_bonus: float = 0.1
@@ -45,7 +45,8 @@ class Candidate:
     """A sentence that may be evidence. `score`, `coverage` in 0..1; `rank` is its passage's.
 
     `standing` is what candidates are in order of. `valued` says whether it holds a figure or a number word of its
-    own; the digits of a marker are none. `covers` are the terms of the question that the sentence has. `missing` are
+    own; the digits of a marker are none. `covers` are the terms of the question that the sentence has, each with
+    its share of the question's weight. `missing` are
     the figures that the question states and the passage does not, and what is counted ("how many GPUs") or set
     ("learning rate") where the sentence does not name it. `cosine` is the sentence's with the question, `asked` that
     of the nearest question that it is said to answer, 0 where there is none.
@@ -58,7 +59,7 @@ class Candidate:
     coverage: float
     terms: frozenset[str]
     valued: bool = True
-    covers: frozenset[str] = frozenset()
+    covers: frozenset[tuple[str, float]] = frozenset()
     missing: frozenset[str] = frozenset()
     cosine: float = 0.0
     asked: float = 0.0
@@ -161,7 +162,7 @@ def candidates(
                 near,
                 own,
                 valued,
-                covers=own.intersection(asked),
+                covers=frozenset((t, weight[t] / total) for t in own.intersection(asked)),
                 missing=frozenset(unstated | absent),
                 cosine=cosine,
                 asked=ask,
@@ -241,8 +242,8 @@ def choose(
     for candidate in alone:
         if len(chosen) >= values.sentences or candidate.score < values.keep * best.score:
             break
-        adds = candidate.covers - {t for other in chosen for t in other.covers}
-        if not adds and candidate.score < values.equal * best.score:
+        adds = sum(share for _, share in candidate.covers - {t for other in chosen for t in other.covers})
+        if adds < values.least_gain and candidate.score < best.score:
             continue
         unsupported = set(_with_support(candidate, before)) - {candidate, *chosen}
         if not unsupported and all(_overlap(candidate, other) < values.repeats for other in chosen):
