@@ -46,7 +46,7 @@ def test_an_episode_that_is_not_there_is_said_to_be_missing_even_beside_one_that
 
 def test_every_answer_has_a_confidence_where_one_is_estimated(tmp_path: Path) -> None:
     answerer = one_episode(tmp_path, estimating=True)
-    told = answerer.ask("what does E026 say about random tokens")
+    told = answerer.ask("do random tokens put in at the same places bring a gain in E026")
     absent = answerer.ask("how much did random tokens cost")
     unknown = answerer.ask("what does E999 say about random tokens")
     assert not told.abstained

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rag.answer.extract import AMOUNT, ASKING, VALUE
+from rag.answer.extract import AMOUNT, VALUE, asked_terms
 from rag.answer.logistic import Logistic
 from rag.corpus.markers import DEFAULT_PATTERN, plain
 from rag.corpus.sentences import sentence_spans
@@ -28,18 +28,18 @@ PAIR = (
 )  # fmt: skip
 """What tells whether a passage answers a question, by `Answerability.pair_values`."""
 
-FOUND = ("near", "lift", "asked_terms", "foreign", "valueless", "missing", "causeless", "named")
-"""What tells whether a corpus answers a question, by `Answerability.found_values`: the best cosine of the first two
-sentences, or of what they are said to answer; by how much the latter exceeds both the former and 0.3; the share of the
-question's terms, by rarity, that what the first three are said to answer has; by how much the share of its terms, by
-rarity, that the corpus never says exceeds two fifths; whether a figure is asked for and none found; whether a figure or
-thing that the question states is missing; whether a reason is asked for and none given; whether it names an episode."""
+FOUND = ("near", "lift", "foreign", "valueless", "missing", "causeless", "named", "overview")
+"""What tells whether a corpus answers a question, by `Answerability.found_values`: the cosine of each of the first five
+sentences, or of what it is said to answer, in the mean; by how much the best of the latter, of the first two, exceeds
+both the best of the former and 0.3; by how much the share of the question's terms, by rarity, that the corpus never
+says exceeds two fifths; whether a figure is asked for and none found; whether a figure or thing that the question
+states is missing; whether a reason is asked for and none given; whether it names an episode, and asks nothing else."""
 
-ALONE = tuple(name for name in FOUND if name not in ("lift", "asked_terms"))
+ALONE = tuple(name for name in FOUND if name != "lift")
 """Those of them there are where no candidate is said to answer anything."""
 
-_LOOKED_AT, _HEARD = 2, 3
-"""Candidates whose text is looked at, and those whose asked questions are."""
+_LOOKED_AT, _NEAREST = 2, 5
+"""Candidates whose text is looked at, and those whose cosines are."""
 
 _FAR = 0.3
 """A cosine that questions on anything else reach."""
@@ -177,20 +177,19 @@ class Answerability:
         """The values of FOUND. Wants one candidate at least."""
         best, first = ranked[0], ranked[:_LOOKED_AT]
         texts = [plain(c.sentence.text, self._id_pattern) for c in first]
-        terms = [t for t in dict.fromkeys(self._statistics.terms(question.text)) if t not in ASKING]
+        terms = asked_terms(question, self._statistics)
         rarity = {term: self._statistics.idf(term) for term in terms}
         total = sum(rarity.values()) or 1.0
-        asked = {t for c in ranked[:_HEARD] for ask in c.sentence.asked for t in self._statistics.terms(ask)}
         heard, cosine = max(c.asked for c in first), max(c.cosine for c in first)
         return {
-            "near": max(heard, cosine),
+            "near": sum(max(c.asked, c.cosine) for c in ranked[:_NEAREST]) / len(ranked[:_NEAREST]),
             "lift": max(heard - max(cosine, _FAR), 0.0),
-            "asked_terms": sum(idf for term, idf in rarity.items() if term in asked) / total,
             "foreign": max(sum(idf for idf in rarity.values() if idf >= self._rarest) / total - 0.4, 0.0),
             "valueless": float(self._valueless(question.text, best, texts)),
             "missing": float(bool(best.missing)),
             "causeless": float(bool(_WHY.search(question.text)) and not any(map(_CAUSE.search, texts))),
             "named": float(bool(question.named)),
+            "overview": float(bool(question.named) and not terms),
         }
 
     def _valueless(self, question: str, best: Candidate, texts: Sequence[str]) -> bool:

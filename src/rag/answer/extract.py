@@ -92,7 +92,10 @@ _THINGS = re.compile(
     re.IGNORECASE,
 )
 VALUE = re.compile(
-    r"\d|\b(?:half|twice|double[sd]?|triple[sd]?|tenfold|zero|one|two|three|four|five|six|ten|dozen|none)\b", re.I
+    r"\d|\b(?:half|twice|double[sd]?|triple[sd]?|tenfold|zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|"
+    r"twelve|fifteen|twenty|thirty|forty|fifty|sixty|hundreds?|thousands?|millions?|billions?|dozens?|orders? of "
+    r"magnitude|third|quarter|none)\b",
+    re.IGNORECASE,
 )
 _LEANS = re.compile(
     r"(?:this|that|these|those|it|its|they|their|such|the same|there|here|he|she|both)\b", re.IGNORECASE
@@ -111,9 +114,7 @@ def candidates(
 
     Where the question names episodes, or its filters do, only sentences attributed to one of them.
     """
-    numbers = {int(digits) for id in question.named for digits in re.findall(r"\d+", id)}
-    named = {t for t in statistics.terms(question.text) if (m := _NAMES.fullmatch(t)) and int(m.group(1)) in numbers}
-    asked = [t for t in dict.fromkeys(statistics.terms(question.text)) if t not in named and t not in ASKING]
+    asked = asked_terms(question, statistics)
     weight = {term: statistics.idf(term) for term in asked}
     total = sum(weight.values()) or 1.0
     things = {
@@ -170,6 +171,13 @@ def candidates(
             )
         )
     return sorted(out, key=lambda c: (-c.standing, c.rank, c.sentence.start))
+
+
+def asked_terms(question: Question, statistics: TermStatistics) -> list[str]:
+    """The question's terms, each once, without those that only ask and those that name an episode."""
+    numbers = {int(digits) for id in question.named for digits in re.findall(r"\d+", id)}
+    named = {t for t in statistics.terms(question.text) if (m := _NAMES.fullmatch(t)) and int(m.group(1)) in numbers}
+    return [t for t in dict.fromkeys(statistics.terms(question.text)) if t not in named and t not in ASKING]
 
 
 def _unmarked(text: str, id_pattern: str) -> str:
