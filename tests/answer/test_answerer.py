@@ -6,6 +6,7 @@ from fakes import HashedTokens
 from rag.answer.answerability import Answerability
 from rag.answer.answerer import Answerer
 from rag.answer.extract import Candidate, shown
+from rag.answer.logistic import Logistic
 from rag.answer.verify import verify
 from rag.corpus.load import load
 from rag.corpus.split import SplitValues, split
@@ -31,7 +32,8 @@ def one_episode(folder: Path, *, estimating: bool) -> Answerer:
     library = IndexLibrary(folder, IndexInfo("g", len(passages), "e"))
     sparse = RankBM25Retriever((p.text for p in passages), library)
     encoder = HashedTokens()
-    answerability = Answerability(encoder, encoder.tokens, sparse) if estimating else None
+    model = Logistic({"near": 20.0, "valueless": -9.0}, -2.0), 0.5  # a hashed word is near to itself alone
+    answerability = Answerability(encoder, encoder.tokens, sparse, model=model) if estimating else None
     return Answerer(sparse, encoder, sparse, library, answerability=answerability)
 
 
