@@ -215,6 +215,16 @@ def eval_report(
         say(f"wrote {out / name}")
 
 
+def _not_the_input(out: Path | None, file: Path) -> None:
+    """Raises UserError where scores would be written over what they are of, or into no folder."""
+    if out is None:
+        return
+    if out.exists() and file.exists() and out.samefile(file):
+        raise UserError(f"--out {out} is the input; give another file")
+    if not out.absolute().parent.is_dir():
+        raise UserError(f"--out {out}: there is no folder {out.absolute().parent}; make it, or give another file")
+
+
 @eval_group.command("verifier")
 @click.argument("file", type=_file)
 @click.option("--out", type=_file, help='Write a line {"id", "score"} a row here, in order.')
@@ -228,11 +238,14 @@ def eval_verifier(ctx: click.Context, /, file: Path, out: Path | None, as_json: 
     from rag.evals.verifier import format_verifier, report_verifier, write_scores
     from rag.judge import score_claims
 
+    _not_the_input(out, file)
     claims, scores = score_claims(settings(ctx), file, progress=progress)
     if out is not None:
         write_scores(out, claims, scores)
     if all(claim.label is None for claim in claims):
         say(f"{file} has no labels: {len(claims)} claims scored, none judged")
+        if as_json:
+            print_json({"claims": len(claims), "measures": {}})
         return
     report = report_verifier(file.name, claims, scores)
     if as_json:
@@ -254,11 +267,14 @@ def eval_answerability(ctx: click.Context, /, file: Path, out: Path | None, as_j
     from rag.evals.answerability import format_answerability, report_answerability, write_pair_scores
     from rag.judge import score_pairs
 
+    _not_the_input(out, file)
     pairs, scores = score_pairs(settings(ctx), file, progress=progress)
     if out is not None:
         write_pair_scores(out, pairs, scores)
     if all(pair.answerable is None for pair in pairs):
         say(f"{file} has no labels: {len(pairs)} questions scored, none judged")
+        if as_json:
+            print_json({"pairs": len(pairs), "measures": {}})
         return
     report = report_answerability(file.name, pairs, scores)
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterable
@@ -28,9 +29,17 @@ def settings(ctx: click.Context, **flags: Any) -> Settings:
 
 
 def print_json(value: object) -> None:
-    """One JSON value on stdout, in characters that its encoding has."""
+    """One JSON value on stdout, in characters that its encoding has; what is no number (NaN) is null."""
     encoding = (sys.stdout.encoding or "utf-8").lower()
-    click.echo(json.dumps(value, ensure_ascii=not encoding.startswith("utf"), indent=2))
+    click.echo(json.dumps(_finite(value), ensure_ascii=not encoding.startswith("utf"), indent=2, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def say(text: str) -> None:

@@ -119,3 +119,14 @@ def test_a_file_that_is_no_baseline_says_so(tmp_path: Path, text: str, says: str
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=says):
         read_baseline(path)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "null", '"x"', "true", "1e400", str(10**400)])
+def test_a_baseline_whose_values_are_no_finite_numbers_passes_nothing(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "baseline.json"
+    write_baseline(path, GOOD)
+    text = path.read_text(encoding="utf-8")
+    assert '"R@5":1.0' in text
+    path.write_text(text.replace('"R@5":1.0', f'"R@5":{value}'), encoding="utf-8")
+    with pytest.raises(UserError, match=r"baseline\.json"):
+        read_baseline(path)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rag.errors import UserError
 from rag.evals.compare import NOT_PAIRED, Comparison, Difference, Moved, compare, corrected, moved_most
-from rag.evals.report import Scored
+from rag.evals.report import Scored, is_found, is_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -100,10 +100,13 @@ def read_baseline(path: str | Path) -> Baseline:
         if value["format"] != _FORMAT:
             raise UserError(f"{path}: format {value['format']!r}, this version reads {_FORMAT}; {_UPDATE}")
         parts = {name: Scored(**part | {"measures": tuple(part["measures"])}) for name, part in value["parts"].items()}
+        for part in parts.values():
+            if not all(map(is_row, part.rows.values())) or not all(map(is_found, part.found.values())):
+                raise UserError(f"{path}: {part.name} has values that are no finite numbers; {_UPDATE}")
         return Baseline(dict(value["questions"]), parts)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or 'cannot be read'}; {_UPDATE}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{path}: no baseline of the gate; {_UPDATE}") from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,7 +117,7 @@ def read_report(path: str | Path, part: str | None = None) -> Scored:
         value = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or 'cannot be read'}; {wanted}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError(f"{path}: not JSON; {wanted}") from None
     if part is not None:
         value = value.get(part) if isinstance(value, dict) else None
@@ -125,12 +126,14 @@ def read_report(path: str | Path, part: str | None = None) -> Scored:
     if not isinstance(value, dict) or value.get("kind") not in ("retrieval", "answers"):
         raise UserError(f"{path}: no report; {wanted}")
     rows = value.get("rows")
-    if not isinstance(rows, dict) or not all(_is_row(row) for row in rows.values()):
+    if not isinstance(rows, dict) or not all(is_row(row) for row in rows.values()):
         raise UserError(f"{path}: its 'rows' are not values by question and measure; {wanted}")
     texts = {name: value.get(name, default) for name, default in (("name", ""), ("retriever", ""))}
     tables = {name: value.get(name, {}) for name in ("measures", "questions", "found")}
-    if not all(isinstance(text, str) for text in texts.values()) or not all(
-        isinstance(t, dict) for t in tables.values()
+    if (
+        not all(isinstance(text, str) for text in texts.values())
+        or not all(isinstance(t, dict) for t in tables.values())
+        or not all(map(is_found, tables["found"].values()))
     ):
         raise UserError(f"{path}: a report with a key of another kind; {wanted}")
     return Scored(
@@ -155,5 +158,20 @@ def read_run_report(path: str | Path, qrels: Qrels, measures: Sequence[str]) -> 
     return Scored("run", Path(path).name, "", tuple(values), rows, {}, found)
 
 
-def _is_row(row: object) -> bool:
-    return isinstance(row, dict) and all(isinstance(v, int | float) and v == v for v in row.values())
+def is_row(row: object) -> bool:
+    """Whether this is a question's values: a number that is finite for each measure."""
+    return isinstance(row, dict) and all(_is_value(value) for value in row.values())
+
+
+def is_found(items: object) -> bool:
+    """Whether this is what was found for a question: objects with a text."""
+    return isinstance(items, list) and all(isinstance(i, dict) and isinstance(i.get("text"), str) for i in items)
+
+
+def _is_value(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False

@@ -91,6 +91,8 @@ def _claim(path: Path, line: int, row: Mapping[str, object]) -> tuple[str, tuple
     if not isinstance(held, list) or not all(isinstance(passage, str) for passage in held):
         raise DatasetError(path, line, f"'passages' is {passages!r:.60}", "wanted a list of strings, or a string")
     label = row.get("label")
+    if isinstance(label, int | float) and label not in (0, 1):
+        raise DatasetError(path, line, f"'label' is {label!r:.60}", "wanted SUPPORTED or NOT_SUPPORTED, true or false")
     word = "_".join(str(int(label) if isinstance(label, bool | float) else label).casefold().replace("-", " ").split())
     if label is not None and word not in _YES | _NO:
         raise DatasetError(path, line, f"'label' is {label!r:.60}", "wanted SUPPORTED or NOT_SUPPORTED, true or false")
