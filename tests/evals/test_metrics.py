@@ -331,3 +331,9 @@ def test_where_the_gold_names_no_episode_its_documents_count() -> None:
     defined = EvalQuestion("q", "?", "definition", (), (("reviews/rl", FIRST),))
     assert answered_rightly(defined, answered(evidence(FIRST)))
     assert not answered_rightly(defined, answered(evidence(FIRST, document="episodes/E026")))
+
+
+@pytest.mark.parametrize("measure", ["P@0", "nDCG@0"])
+def test_a_cutoff_below_one_is_refused(measure: str) -> None:
+    with pytest.raises(UserError, match="cutoff below 1"):
+        score_run({"q": {"a": 1.0}}, {"q": {"a": 1}}, [measure])

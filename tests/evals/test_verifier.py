@@ -91,3 +91,21 @@ def test_without_an_index_the_error_names_the_mend(tmp_path: Path) -> None:
     path = written(tmp_path, {"claim": "x", "passages": []})
     with pytest.raises(IndexUnusable, match="rag index"):
         score_claims(Settings(index=tmp_path / "none"), path, progress=lambda items, total, what: items)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"claim": "x", "passages": [], "label": NaN}',
+        '{"claim": "x", "passages": [], "label": 1e400}',
+        '{"claim": "x", "passages": [], "label": 0.5}',
+        '{"claim": "x", "passages": [], "label": ' + "9" * 5000 + "}",
+        "[" * 100_000,
+        '{"claim": "\\ud800", "passages": []}',
+    ],
+)
+def test_a_line_that_is_no_sound_json_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "claims.jsonl"
+    path.write_text('{"claim": "x", "passages": []}\n' + line + "\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"claims\.jsonl:2: "):
+        load_claims(path)

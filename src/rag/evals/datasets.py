@@ -185,12 +185,24 @@ def _beir_rows(path: Path) -> Iterator[tuple[str, str, str]]:
         yield str(id), _text(path, line, row, "title", ""), text
 
 
+def _no_number(name: str) -> object:
+    raise ValueError(f"{name} is no number")
+
+
+def _whole(row: object) -> bool:
+    """Whether every string in it can be written as UTF-8."""
+    return not any("\ud800" <= c <= "\udfff" for c in json.dumps(row, ensure_ascii=False))
+
+
 def _json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
     for line, text in read_lines(path):
         try:
-            row = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise DatasetError(path, line, f"not JSON ({error.msg})", "wanted one JSON object a line") from None
+            row = json.loads(text, parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:
+            found = error.msg if isinstance(error, json.JSONDecodeError) else " ".join(str(error).split())[:60]
+            raise DatasetError(path, line, f"not JSON ({found})", "wanted one JSON object a line") from None
+        if "\\ud" in text.casefold() and not _whole(row):
+            raise DatasetError(path, line, "half a surrogate pair", "wanted whole characters") from None
         if not isinstance(row, dict):
             raise DatasetError(path, line, f"{text[:60]!r}", "wanted a JSON object")
         yield line, row

@@ -47,6 +47,8 @@ def score_run(
             parsed[name] = ir_measures.parse_measure(name)
         except (NameError, ValueError) as error:
             raise UserError(f"unknown measure {name!r} ({error}); {wanted}") from None
+        if parsed[name].params.get("cutoff", 1) < 1:  # trec_eval would abort the whole process
+            raise UserError(f"measure {name!r} has a cutoff below 1; {wanted}")
     out = {str(measure): dict.fromkeys(qrels, 0.0) for measure in parsed.values()}
     found = {query: {id: float(score) for id, score in run[query].items()} for query in qrels if run.get(query)}
     judged = {query: dict(grades) for query, grades in qrels.items() if query in found and grades}
