@@ -214,3 +214,9 @@ def test_questions_on_one_article_are_told_apart(shared: Path, tmp_path: Path) -
         progress=lambda items, total, what: items,
     )
     assert report_answerability("Normans", pairs, scores).measures["auroc"].mean > 0.6
+
+
+def test_who_asks_an_episode_for_its_limits_alone_asks_for_an_overview() -> None:
+    for text, overview in (("limits of E026", 1.0), ("E026?", 1.0), ("what does E026 say about bananas", 0.0)):
+        question = Question(text, named=("E026",))
+        assert answerability().found_values(question, [candidate("The limits are many.")])["overview"] == overview

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rag.answer.extract import AMOUNT, VALUE, asked_terms
+from rag.answer.extract import AMOUNT, DOUBTING, VALUE, asked_terms
 from rag.answer.logistic import Logistic
 from rag.corpus.markers import DEFAULT_PATTERN, plain
 from rag.corpus.sentences import sentence_spans
@@ -33,7 +33,8 @@ FOUND = ("near", "lift", "foreign", "valueless", "missing", "causeless", "named"
 sentences, or of what it is said to answer, in the mean; by how much the best of the latter, of the first two, exceeds
 both the best of the former and 0.3; by how much the share of the question's terms, by rarity, that the corpus never
 says exceeds two fifths; whether a figure is asked for and none found; whether a figure or thing that the question
-states is missing; whether a reason is asked for and none given; whether it names an episode, and asks nothing else."""
+states is missing; whether a reason is asked for and none given; whether it names an episode, and asks for no more than
+its limits."""
 
 ALONE = tuple(name for name in FOUND if name != "lift")
 """Those of them there are where no candidate is said to answer anything."""
@@ -189,7 +190,7 @@ class Answerability:
             "missing": float(bool(best.missing)),
             "causeless": float(bool(_WHY.search(question.text)) and not any(map(_CAUSE.search, texts))),
             "named": float(bool(question.named)),
-            "overview": float(bool(question.named) and not terms),
+            "overview": float(bool(question.named) and all(map(DOUBTING.search, terms))),
         }
 
     def _valueless(self, question: str, best: Candidate, texts: Sequence[str]) -> bool:

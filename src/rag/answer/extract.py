@@ -76,7 +76,7 @@ _FIGURE = re.compile(r"\d+(?:\.\d+)?[kmbx]?")
 _STATES = re.compile(r"\w[^?]*$")  # a rhetorical question states nothing, nor does a rule of dashes
 _PLAIN_WORD = re.compile(r"[a-z]+(?![\w-])")  # "vLLM" and "µP" keep their first letters
 # What is counted or set, and has to be named beside its value.
-_DOUBTING = re.compile(
+DOUBTING = re.compile(
     r"\b(?:limit\w*|caveats?|weak\w*|trust\w*|critic\w*|concerns?|flaws?|flawed|solid|reliab\w*|doubt\w*|convinc\w*|catch|"
     r"downsides?|drawbacks?|s[kc]eptic\w*|robust|shortcomings?|holes?|holds? up|debunk\w*|for real)\b",
     re.IGNORECASE,
@@ -137,7 +137,7 @@ def candidates(
     cosines = list(islice(every, len(pool)))
     # What a sentence is said to answer speaks for it, in meaning and in words; it states nothing.
     heard = [max(islice(every, len(s.asked)), default=0.0) for _, s, _ in pool]
-    doubting = _DOUBTING.search(question.text) is not None
+    doubting = DOUBTING.search(question.text) is not None
     out = []
     for (hit, sentence, text), cosine, ask in zip(pool, cosines, heard, strict=True):
         own = frozenset(statistics.terms(text))
