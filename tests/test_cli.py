@@ -145,8 +145,10 @@ def test_what_is_shown_is_a_document_or_else_an_episode(folder: Path, name: str,
 def test_a_file_that_cannot_be_written_is_one_line(folder: Path, tmp_path: Path) -> None:
     question = {"id": "q", "question": "how long?", "type": "single", "episodes": ["E001"], "split": "dev"}
     (tmp_path / "questions.jsonl").write_text(json.dumps(question))
-    done = rag("eval", "retrieval", str(tmp_path), "--run-out", "/nonexistent/x", cwd=folder)
-    assert (done.returncode, done.stderr) == (1, "rag: /nonexistent/x: No such file or directory\n")
+    for option in ("--run-out", "--qrels-out"):
+        done = rag("eval", "retrieval", str(tmp_path), option, "/nonexistent/x", cwd=folder)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert done.stderr.startswith(f"rag: {option} /nonexistent/x: there is no folder /nonexistent; ")
 
 
 @pytest.fixture(scope="module")
@@ -181,10 +183,21 @@ def test_retrieval_is_judged_by_episodes_and_passages_and_compared(judged: Path)
         assert compared.stdout.splitlines()[2].split()[0] == "RR"
     compared = rag("eval", "compare", "A.run", "A.run", "--qrels", "A.qrels", "--json", cwd=judged)
     assert {d["difference"] for d in json.loads(compared.stdout)["differences"]} == {0}
+    (judged / "E.qrels").write_text("q1 0 E001 1\nq2 0 E002 1\n", encoding="utf-8")
+    unlike = rag("eval", "compare", "A.run", "A.run", "--qrels", "E.qrels", cwd=judged)
+    assert (unlike.returncode, unlike.stderr.count("\n")) == (2, 1)
+    assert unlike.stderr.startswith("rag: A.run: none of its documents is judged; wanted a run on those of E.qrels")
 
 
 def test_two_reports_that_do_not_compare_are_one_line(judged: Path) -> None:
     (judged / "answers.json").write_text(rag("eval", "answers", "--json", cwd=judged).stdout, encoding="utf-8")
+    for level, said in (
+        ("episode", " is on answers, which have no level; --level is for"),
+        ("passage", ": no 'passages'"),
+    ):
+        levelled = rag("eval", "compare", "answers.json", "answers.json", "--level", level, cwd=judged)
+        assert (levelled.returncode, levelled.stderr.count("\n")) == (2, 1)
+        assert levelled.stderr.startswith(f"rag: answers.json{said}")
     done = rag("eval", "compare", "answers.json", "evals/questions.jsonl", cwd=judged)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "rag: evals/questions.jsonl: not JSON; wanted what `rag eval retrieval --json`" in done.stderr
@@ -194,7 +207,10 @@ def test_the_gate_passes_what_it_was_made_of_and_refuses_other_questions(judged:
     missing = rag("eval", "gate", cwd=judged)
     assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
     assert "--update" in missing.stderr
-    assert rag("eval", "gate", "--update", cwd=judged).returncode == 0
+    nowhere = rag("eval", "gate", "--update", "--baseline", "none/b.json", cwd=judged)
+    assert (nowhere.returncode, nowhere.stderr[:28]) == (2, "rag: --baseline none/b.json:")
+    updated = rag("eval", "gate", "--update", "--json", cwd=judged)
+    assert json.loads(updated.stdout) == {"written": "evals/baseline.json", "questions": 3}
     assert rag("eval", "gate", cwd=judged).stdout.splitlines()[-1] == "nothing is worse beyond chance"
     baseline = judged / "evals" / "baseline.json"
     assert str(judged) not in baseline.read_text(encoding="utf-8")

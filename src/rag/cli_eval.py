@@ -50,6 +50,8 @@ def eval_retrieval(
 
     if level is not None and (folder / "corpus.jsonl").exists():
         raise UserError(f"{folder} is judged by documents; --level is for our own set")
+    _into_a_folder("--run-out", run_out)
+    _into_a_folder("--qrels-out", qrels_out)
     chosen = settings(ctx, search__retriever=retriever)
     judged = judge_retrieval(chosen, folder, split, progress=progress, say=say)
     first, *others = judged.values()
@@ -111,12 +113,17 @@ def eval_compare(
         if level is not None:
             raise UserError("--level is for reports; a TREC run is of one level")
         judged = read_qrels(qrels)
-        first, second = (read_run_report(path, judged, measure or RETRIEVAL_MEASURES) for path in (before, after))
+        first, second = (
+            read_run_report(path, judged, measure or RETRIEVAL_MEASURES, qrels) for path in (before, after)
+        )
         measure = first.measures  # as ir-measures spells them
     else:
         part = "passages" if level == "passage" else None
         first, second = (read_report(path, part) for path in (before, after))
-    found = compare(first, second, measure, common=common)
+        if level is not None and "answers" in (first.kind, second.kind):
+            path = before if first.kind == "answers" else after
+            raise UserError(f"{path} is on answers, which have no level; --level is for reports on retrieval")
+    found = compare(first, second, measure, common=common, names=(str(before), str(after)))
     if any(found.left_out):
         say(f"left out: {found.left_out[0]} questions of {before}, {found.left_out[1]} of {after}")
     if as_json:
@@ -138,11 +145,15 @@ def eval_gate(ctx: click.Context, /, folder: Path, baseline: Path | None, update
     from rag.judge import judge_all
 
     path = baseline or folder / "baseline.json"
+    if update:
+        _into_a_folder("--baseline", path)
     committed = None if update else read_baseline(path)
     current = judge_all(settings(ctx), folder, progress=progress, say=say)
     if committed is None:
         write_baseline(path, current)
         say(f"wrote {path}: {len(current.questions)} questions")
+        if as_json:
+            print_json({"written": str(path), "questions": len(current.questions)})
         return
     verdict = gate(committed, current)
     if as_json:
@@ -215,14 +226,17 @@ def eval_report(
         say(f"wrote {out / name}")
 
 
+def _into_a_folder(option: str, file: Path | None) -> None:
+    """Raises UserError where a file would be written into no folder."""
+    if file is not None and not (folder := file.absolute().parent).is_dir():
+        raise UserError(f"{option} {file}: there is no folder {folder}; make it, or give another file")
+
+
 def _not_the_input(out: Path | None, file: Path) -> None:
     """Raises UserError where scores would be written over what they are of, or into no folder."""
-    if out is None:
-        return
-    if out.exists() and file.exists() and out.samefile(file):
+    if out is not None and out.exists() and file.exists() and out.samefile(file):
         raise UserError(f"--out {out} is the input; give another file")
-    if not out.absolute().parent.is_dir():
-        raise UserError(f"--out {out}: there is no folder {out.absolute().parent}; make it, or give another file")
+    _into_a_folder("--out", out)
 
 
 @eval_group.command("verifier")

@@ -57,7 +57,9 @@ def test_a_measure_may_be_chosen_and_the_first_says_what_moved() -> None:
     assert [difference.better for difference in found.differences] == [1, 0]
     assert not found.differences[0].for_the_worse
     assert found.moved_by == "latency_ms"
-    with pytest.raises(UserError, match=r"no question has 'MAP' in both reports; wanted of R@5, RR, latency_ms"):
+    with pytest.raises(
+        UserError, match=r"'own' and 'own': no question has 'MAP' in both; wanted of R@5, RR, latency_ms"
+    ):
         compare(before, after, ["MAP"])
 
 
@@ -100,6 +102,15 @@ def test_reports_that_cannot_be_compared_say_what_was_found_and_wanted(
 ) -> None:
     with pytest.raises(UserError, match=says):
         compare(before, after)
+
+
+@pytest.mark.parametrize(
+    ("after", "measures"),
+    [(report("answers", a=ROW), []), (report(b=ROW), []), (report(a={"R@5": 1.0}), ["RR"]), (report(a=ROW), ["MAP"])],
+)
+def test_reports_that_cannot_be_compared_are_called_by_their_files(after: Scored, measures: list[str]) -> None:
+    with pytest.raises(UserError, match=r"A\.json.* B\.json"):
+        compare(report(a=ROW), after, measures, names=("A.json", "B.json"))
 
 
 def test_questions_that_only_one_has_may_be_left_out_and_are_counted() -> None:
@@ -152,6 +163,7 @@ def test_a_report_is_read_back_from_the_json_of_the_command(tmp_path: Path) -> N
         ('{"kind": "verifier", "rows": {}}', "no report"),
         ('{"kind": "answers", "rows": {"q": {"RR": "high"}}}', "'rows' are not values"),
         ('{"kind": "answers", "rows": {}, "found": []}', "a key of another kind"),
+        ('{"kind": "answers", "rows": {}, "questions": {"q": 1}}', "a key of another kind"),
     ],
 )
 def test_a_file_that_is_no_report_is_named(tmp_path: Path, text: str, says: str) -> None:
@@ -176,6 +188,10 @@ def test_runs_are_compared_by_judgements_and_a_query_that_one_lacks_scores_zero(
     assert [item["id"] for item in found.moved[1].found_after] == ["b", "a"]
     with pytest.raises(UserError, match="none of its 1 queries is judged"):
         read_run_report(tmp_path / "B.run", {"q9": {"a": 1}}, ["RR"])
+    wanted = r"B\.run: none of its documents is judged; wanted a run on those of A\.qrels, of one level"
+    with pytest.raises(UserError, match=wanted):
+        read_run_report(tmp_path / "B.run", {"q1": {"a:0": 1}}, ["RR"], "A.qrels")
+    assert read_run_report(tmp_path / "B.run", {"q1": {"c": 1}, "q2": {"a": 1}}, ["RR"]).rows["q1"] == {"RR": 0.0}
 
 
 def test_a_comparison_as_text_has_a_line_a_measure_and_two_a_question() -> None:

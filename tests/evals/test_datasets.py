@@ -109,9 +109,13 @@ def test_without_a_split_test_is_taken_or_the_choice_is_listed(tmp_path: Path) -
     ("file", "text", "says"),
     [
         ("qrels/test.tsv", "7\t2\t1\n", ":1: no header"),
+        ("qrels/test.tsv", "7\t2\t1000000\n7\td1\t1\n", ":1: no header"),
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\n7\t2\n", ":2: "),
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\n7\t2\t1\n7\t2\t0\n", ":3: '7' and '2' are judged twice"),
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\n", ": no judgements"),
+        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\n7\t2\t1000000\n", ":2: '7"),
+        ("corpus.jsonl", "", ": no document has a text; wanted one at least"),
+        ("corpus.jsonl", '{"_id": "1", "title": " ", "text": ""}\n', ": no document has a text"),
         ("corpus.jsonl", '{"_id": "1", "text": "a"}\n{"_id": "1", "text": "b"}\n', ":2: the _id '1' is taken"),
         ("corpus.jsonl", '{"_id": "1", "text": ["a"]}\n', ":1: 'text' is"),
         ("corpus.jsonl", '{"_id": null, "text": "a"}\n', ":1: '_id' is None"),

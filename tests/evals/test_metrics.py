@@ -333,7 +333,30 @@ def test_where_the_gold_names_no_episode_its_documents_count() -> None:
     assert not answered_rightly(defined, answered(evidence(FIRST, document="episodes/E026")))
 
 
-@pytest.mark.parametrize("measure", ["P@0", "nDCG@0"])
-def test_a_cutoff_below_one_is_refused(measure: str) -> None:
+@pytest.mark.parametrize("measure", ["R", "P@5.5", "P(foo=3)@5", "nDCG(cutoff='x')"])
+def test_a_measure_without_its_cutoff_or_with_another_parameter_is_refused(measure: str) -> None:
+    with pytest.raises(UserError, match=r"^measure .* lacks a cutoff, or has a parameter that it cannot take; wanted"):
+        score_run({}, {"q": {"a": 1}}, [measure])
+
+
+@pytest.mark.parametrize("measure", ["ERR@10", "RBP", "alpha_nDCG@10"])
+def test_a_measure_that_wants_another_program_is_refused_before_any_work(measure: str) -> None:
+    with pytest.raises(UserError, match="cannot be computed here; wanted"):
+        score_run({}, {"q": {"a": 1}}, [measure])
+
+
+def test_a_relevance_level_that_trec_eval_cannot_hold_is_refused() -> None:
+    with pytest.raises(UserError, match=r"cannot compute AP\(rel=2147483648\)"):
+        score_run({"q": {"a": 1.0}}, {"q": {"a": 1}}, ["AP(rel=2147483648)"])
+
+
+def test_reciprocal_rank_and_what_is_judged_may_have_a_cutoff() -> None:
+    run, qrels = {"q": {"a": 3.0, "b": 2.0, "c": 1.0}}, {"q": {"a": 0, "c": 1}}
+    scores = score_run(run, qrels, ["RR@2", "RR@3", "Judged@2"])
+    assert scores == {"RR@2": {"q": 0.0}, "RR@3": {"q": pytest.approx(1 / 3)}, "Judged@2": {"q": 0.5}}
+
+
+@pytest.mark.parametrize("measure", ["P@0", "nDCG@0", "nDCG@1000000001", "P@10000000000000000000000"])
+def test_a_cutoff_below_one_or_of_billions_is_refused(measure: str) -> None:
     with pytest.raises(UserError, match="cutoff below 1"):
         score_run({"q": {"a": 1.0}}, {"q": {"a": 1}}, [measure])

@@ -128,6 +128,8 @@ def test_qrels_are_read_from_trec_and_from_beir_files(tmp_path: Path) -> None:
     [
         ("q 0 a 1\nq 0 b\n", ":2: 'q 0 b'"),
         ("q 0 a 1\nq 0 b 0.5\n", ":2: 'q 0 b 0.5'"),
+        ("q 0 a 999999\nq 0 b 1000000\n", ":2: 'q 0 b 1000000'; wanted `query 0 document grade`, the grade a small"),
+        ("q 0 a 1_0\n", ":1: 'q 0 a 1_0'"),
         ("q 0 a 1\nq 0 a 0\n", ":2: 'q' and 'a' are judged twice"),
         ("\n", ": no judgements"),
     ],

@@ -85,29 +85,38 @@ class Comparison:
         return asdict(self)
 
 
-def compare(before: Scored, after: Scored, measures: Sequence[str] = (), *, common: bool = False) -> Comparison:
+def compare(
+    before: Scored,
+    after: Scored,
+    measures: Sequence[str] = (),
+    *,
+    common: bool = False,
+    names: tuple[str, str] | None = None,
+) -> Comparison:
     """What changed between two reports of one kind on the same questions.
 
     `measures`, where given, are the ones compared, and the first says which questions moved most; else all that both
     have, and nDCG@10 (the first) or citation_recall. `common` takes the questions that both have, asked in the same
-    words, and leaves out the others. Raises UserError where the reports cannot be compared.
+    words, and leaves out the others. Raises UserError where the reports cannot be compared; `names`, such as those of
+    their files, are what it calls them.
     """
+    one, other = names or (repr(before.name), repr(after.name))
     if before.kind != after.kind:
-        raise UserError(f"{before.name!r} is on {before.kind}, {after.name!r} on {after.kind}; compare two of a kind")
-    both, left_out = _questions(before, after, common)
+        raise UserError(f"{one} is on {before.kind}, {other} on {after.kind}; compare two of a kind")
+    both, left_out = _questions(before, after, common, f"{one} and {other}")
     chosen = tuple(dict.fromkeys(measures)) or tuple(
         name for name in before.measures if name in after.measures and name not in NOT_PAIRED
     )
     pairs = {name: _pairs(before, after, both, name) for name in chosen}
     missing = [name for name in chosen if not pairs[name]]
-    if measures and missing:
-        had = sorted({name for query in both for name in before.rows[query].keys() & after.rows[query].keys()})
-        raise UserError(f"no question has {missing[0]!r} in both reports; wanted of {', '.join(had)}")
+    had = sorted({name for query in both for name in before.rows[query].keys() & after.rows[query].keys()})
+    if had and measures and missing:
+        raise UserError(f"{one} and {other}: no question has {missing[0]!r} in both; wanted of {', '.join(had)}")
     differences = [_difference(name, values) for name, values in pairs.items() if values]
     if not differences:
-        raise UserError(f"{before.name!r} and {after.name!r} have no measure in common")
-    names = [difference.measure for difference in differences]
-    moved_by = "citation_recall" if not measures and "citation_recall" in names else names[0]
+        raise UserError(f"{one} and {other} have no measure in common")
+    found = [difference.measure for difference in differences]
+    moved_by = "citation_recall" if not measures and "citation_recall" in found else found[0]
     return Comparison(
         before.kind,
         _title(before),
@@ -181,7 +190,7 @@ def _same(a: float, b: float) -> bool:
     return abs(a - b) <= _SAME
 
 
-def _questions(before: Scored, after: Scored, common: bool) -> tuple[list[str], tuple[int, int]]:
+def _questions(before: Scored, after: Scored, common: bool, names: str) -> tuple[list[str], tuple[int, int]]:
     """The questions of both, sorted so that no figure depends on the order of a file; and how many are left out."""
     shared = before.rows.keys() & after.rows.keys()
     texts = [(before.questions.get(query), after.questions.get(query)) for query in shared]
@@ -189,7 +198,8 @@ def _questions(before: Scored, after: Scored, common: bool) -> tuple[list[str], 
     both = sorted(shared - other)
     left_out = (len(before.rows) - len(both), len(after.rows) - len(both))
     if (any(left_out) and not common) or not both:
-        raise UserError(f"{_unlike(before, after, other)}; wanted two reports on the same questions{_mend(both)}")
+        found = f"{names} differ in their questions: {_unlike(before, after, other)}"
+        raise UserError(f"{found}; wanted two reports on the same questions{_mend(both)}")
     return both, left_out
 
 
@@ -204,7 +214,7 @@ def _unlike(before: Scored, after: Scored, other: set[str]) -> str:
         for ids, what in ((gone, "only in the first"), (new, "only in the second"), (sorted(other), "asked otherwise"))
         if ids
     ]
-    return f"{before.name!r} and {after.name!r} differ in their questions: {', '.join(found) or 'there are none'}"
+    return ", ".join(found) or "there are none"
 
 
 def _title(side: Scored) -> str:

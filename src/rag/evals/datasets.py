@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,6 +91,8 @@ def load_beir(folder: str | Path, split: str | None = None) -> Collection:
     split = choose_split(folder, split)
     qrels = read_beir_qrels(folder / "qrels" / f"{split}.tsv")
     documents = tuple(_beir_rows(folder / "corpus.jsonl"))
+    if not any((text or title).strip() for _, title, text in documents):
+        raise DatasetError(folder / "corpus.jsonl", None, "no document has a text", "wanted one at least")
     texts = {id: text for id, _, text in _beir_rows(folder / "queries.jsonl")}
     missing = [id for id in qrels if id not in texts]
     if missing:
@@ -149,18 +152,17 @@ def choose_split(folder: Path, split: str | None) -> str:
 
 def read_beir_qrels(path: Path) -> Qrels:
     """The judgements of a BEIR file: query, document, grade, separated by tabs, below a header. Raises DatasetError."""
-    wanted = "wanted query-id, corpus-id and a whole number, separated by tabs, below a header line"
+    wanted = "wanted query-id, corpus-id and a small whole number, separated by tabs, below a header line"
     out: Qrels = {}
     header = False
     for line, text in read_lines(path):
         cells = [cell.strip() for cell in text.split("\t")]
-        numeric = len(cells) == 3 and cells[2].lstrip("-").isdecimal()
         if not header:
-            if numeric or len(cells) != 3:
+            if len(cells) != 3 or cells[2].lstrip("-").isdecimal():
                 raise DatasetError(path, line, f"no header in {text[:60]!r}", wanted)
             header = True
             continue
-        if not numeric or not cells[0] or not cells[1]:
+        if len(cells) != 3 or not all(cells) or not is_grade(cells[2]):
             raise DatasetError(path, line, f"{text[:60]!r}", wanted)
         query, document, grade = cells[0], cells[1], int(cells[2])
         if out.setdefault(query, {}).setdefault(document, grade) != grade:
@@ -168,6 +170,11 @@ def read_beir_qrels(path: Path) -> Qrels:
     if not out:
         raise DatasetError(path, None, "no judgements", wanted)
     return out
+
+
+def is_grade(text: str) -> bool:
+    """Whether this is a grade: a whole number of at most 6 digits; trec_eval takes 8 GB of memory for one of 9."""
+    return re.fullmatch(r"-?[0-9]{1,6}", text) is not None
 
 
 def _beir_rows(path: Path) -> Iterator[tuple[str, str, str]]:

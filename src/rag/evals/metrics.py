@@ -24,6 +24,8 @@ ANSWER_MEASURES = (
     "abstention_precision", "abstention_recall", "abstention_accuracy", "answered_share",
 )  # fmt: skip
 
+_MAX_CUTOFF = 10**9
+
 
 def score_run(
     run: Mapping[str, Mapping[str, float]],
@@ -33,7 +35,8 @@ def score_run(
     """Measure -> query -> value, for every judged query, by ir-measures; names come back in its own spelling.
 
     A judged query that the run misses, or for which it found nothing, scores 0; one without judgements is left out.
-    Scores rank, as trec_eval has it: compared as float32, ties by id from z to a. Raises UserError on a measure.
+    Scores rank, as trec_eval has it: compared as float32, ties by id from z to a. Besides its measures there are RR@k
+    and Judged@k, which break ties from a to z. Raises UserError on a measure.
 
     >>> score_run({"q1": {"a": 0.9, "b": 0.8}}, {"q1": {"b": 1}, "q2": {"c": 1}}, ["RR", "Success@1"])
     {'RR': {'q1': 0.5, 'q2': 0.0}, 'Success@1': {'q1': 0.0, 'q2': 0.0}}
@@ -41,23 +44,31 @@ def score_run(
     import ir_measures
 
     wanted = "wanted names as ir-measures writes them, such as nDCG@10, R@100, RR"
+    # The others want programs of their own, or judgements by aspect.
+    providers = (ir_measures.pytrec_eval, ir_measures.msmarco, ir_measures.judged)
     parsed = {}
     for name in measures:
         try:
             parsed[name] = ir_measures.parse_measure(name)
+            parsed[name].validate_params()
         except (NameError, ValueError) as error:
             raise UserError(f"unknown measure {name!r} ({error}); {wanted}") from None
-        if parsed[name].params.get("cutoff", 1) < 1:  # trec_eval would abort the whole process
-            raise UserError(f"measure {name!r} has a cutoff below 1; {wanted}")
+        except AssertionError:  # its text shows an object where a parameter is missing
+            found = f"measure {name!r} lacks a cutoff, or has a parameter that it cannot take"
+            raise UserError(f"{found}; {wanted}") from None
+        if not 1 <= parsed[name].params.get("cutoff", 1) <= _MAX_CUTOFF:  # trec_eval would abort the whole process
+            raise UserError(f"measure {name!r} has a cutoff below 1 or above {_MAX_CUTOFF}; {wanted}")
+        if not any(provider.supports(parsed[name]) for provider in providers):
+            raise UserError(f"measure {name!r} cannot be computed here; {wanted}")
     out = {str(measure): dict.fromkeys(qrels, 0.0) for measure in parsed.values()}
-    found = {query: {id: float(score) for id, score in run[query].items()} for query in qrels if run.get(query)}
-    judged = {query: dict(grades) for query, grades in qrels.items() if query in found and grades}
+    ranked = {query: {id: float(score) for id, score in run[query].items()} for query in qrels if run.get(query)}
+    judged = {query: dict(grades) for query, grades in qrels.items() if query in ranked and grades}
     if not judged:
         return out
     try:
-        for value in ir_measures.iter_calc(list(parsed.values()), judged, found):
+        for value in ir_measures.iter_calc(list(parsed.values()), judged, ranked):
             out[str(value.measure)][value.query_id] = float(value.value)
-    except (AssertionError, ValueError) as error:
+    except (AssertionError, TypeError, ValueError) as error:
         raise UserError(f"cannot compute {', '.join(measures)} ({error}); {wanted}") from None
     return out
 

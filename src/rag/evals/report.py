@@ -122,7 +122,7 @@ def read_report(path: str | Path, part: str | None = None) -> Scored:
     if part is not None:
         value = value.get(part) if isinstance(value, dict) else None
         if value is None:
-            raise UserError(f"{path}: no {part!r} in it; wanted a report on our own set")
+            raise UserError(f"{path}: no {part!r} in it; wanted a report on our own set's retrieval")
     if not isinstance(value, dict) or value.get("kind") not in ("retrieval", "answers"):
         raise UserError(f"{path}: no report; {wanted}")
     rows = value.get("rows")
@@ -133,6 +133,7 @@ def read_report(path: str | Path, part: str | None = None) -> Scored:
     if (
         not all(isinstance(text, str) for text in texts.values())
         or not all(isinstance(t, dict) for t in tables.values())
+        or not all(isinstance(text, str) for text in tables["questions"].values())
         or not all(map(is_found, tables["found"].values()))
     ):
         raise UserError(f"{path}: a report with a key of another kind; {wanted}")
@@ -147,11 +148,18 @@ def read_report(path: str | Path, part: str | None = None) -> Scored:
     )
 
 
-def read_run_report(path: str | Path, qrels: Qrels, measures: Sequence[str]) -> Scored:
-    """A TREC run file, judged; a judged query that it lacks scores 0. Raises UserError."""
+def read_run_report(
+    path: str | Path, qrels: Qrels, measures: Sequence[str], judged_by: str | Path = "the qrels"
+) -> Scored:
+    """A TREC run file, judged; a judged query that it lacks scores 0. Raises UserError.
+
+    `judged_by` is what an error calls the judgements.
+    """
     run = read_run(path)
     if run.keys().isdisjoint(qrels):
-        raise UserError(f"{path}: none of its {len(run)} queries is judged; wanted a run on the queries of the qrels")
+        raise UserError(f"{path}: none of its {len(run)} queries is judged; wanted a run on the queries of {judged_by}")
+    if {id for found in run.values() for id in found}.isdisjoint(id for grades in qrels.values() for id in grades):
+        raise UserError(f"{path}: none of its documents is judged; wanted a run on those of {judged_by}, of one level")
     values = score_run(run, qrels, measures)
     rows = {query: {measure: of[query] for measure, of in values.items()} for query in qrels}
     found: Found = {query: [{"id": id, "text": ""} for id in list(run.get(query, ()))[:3]] for query in qrels}

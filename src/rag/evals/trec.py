@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rag.errors import UserError
-from rag.evals.datasets import DatasetError, read_beir_qrels, read_lines
+from rag.evals.datasets import DatasetError, is_grade, read_beir_qrels, read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -84,14 +84,16 @@ def read_qrels(path: str | Path) -> Qrels:
     first = next(read_lines(path), (1, ""))[1]
     if len(first.split("\t")) == 3:
         return read_beir_qrels(path)
-    wanted = "wanted `query 0 document grade`, the grade a whole number"
+    wanted = "wanted `query 0 document grade`, the grade a small whole number"
     out: Qrels = {}
     for line, text in read_lines(path):
         try:
             query, _, id, cell = text.split()
-            grade = int(cell)
         except ValueError:
             raise DatasetError(path, line, f"{text[:60]!r}", wanted) from None
+        if not is_grade(cell):
+            raise DatasetError(path, line, f"{text[:60]!r}", wanted)
+        grade = int(cell)
         if out.setdefault(query, {}).setdefault(id, grade) != grade:
             raise DatasetError(path, line, f"{query!r} and {id!r} are judged twice", "keep one of the grades")
     if not out:
