@@ -30,13 +30,14 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class AskedQuestion:
-    """A question that its document's author wrote down; the sentence around `document.text[at]` answers it.
+    """A question that its document's author wrote down; the sentences of `document.text[at:end]` answer it.
 
     It is searched, so that everyday words find a sentence written in others; it is never evidence.
     """
 
     text: str
     at: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)

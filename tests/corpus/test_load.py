@@ -694,3 +694,39 @@ def test_a_list_of_other_questions_is_somebodys_own(put: Put) -> None:
     (document,) = load(put({"a.md": "---\nquestions: [why, {who: me}]\n---\nText.\n"}))
     assert document.questions == ()
     assert document.metadata["questions"] == ["why", {"who": "me"}]
+
+
+@pytest.mark.parametrize(
+    ("questions", "said"),
+    [
+        (
+            "[{ask: q, answer: It cost}, {aks: q, answer: And Doe}]",
+            "{'aks': 'q', 'answer': 'And Doe'} lacks ask or answ",
+        ),
+        ("[{ask: q, answr: It cost}]", "{'ask': 'q', 'answr': 'It cost'} lacks ask or answer; give both"),
+        ("[{ask: q, answer: ' '}]", "{'ask': 'q', 'answer': ' '} lacks ask or answer"),
+        ("[why, {ask: q, answer: It cost}]", "'why' lacks ask or answer"),
+        ("{ask: q, answer: It cost}", "{'ask': 'q', 'answer': 'It cost'} is no list"),
+        ("[{ask: [q], answer: It cost}]", "ask ['q'] is no text; write it in quotes"),
+        ("[{ask: q, answer: It costs}]", "'It costs' does not stand in the text"),
+        ("[{ask: q, answer: co}]", "'co' does not stand in the text"),
+        ("[{ask: q, answer: 'by 4'}]", "'by 4' does not stand in the text"),
+        ("[{ask: q, answer: '5%'}]", "'5%' does not stand in the text"),
+        ("[{ask: q, answer: Roe}]", "'Roe' stands 2 times in the text; copy more of it"),
+        ("[{ask: q, answer: The bill}]", "'The bill' stands in no sentence"),
+        ("[{ask: q, answer: a; b}]", "'a; b' does not stand in the text; copy whole words"),
+        ("[{ask: q, answer: run(it)}]", "'run(it)' stands in no sentence"),
+        ("[{ask: q, answer: It rose by 4.5%. Roe left}]", "'It rose by 4.5%. Roe left' stands in no sentence"),
+    ],
+)
+def test_a_question_whose_answer_is_no_one_place_in_a_sentence_is_refused(put: Put, questions: str, said: str) -> None:
+    text = "# The bill\n\nRoe came. It cost $25. It rose by 4.5%.\n\nRoe left.\n\n```\nrun(it)\n```\n"
+    root = put({"a.md": f"---\nquestions: {questions}\n---\n{text}"})
+    assert refusal(root).startswith(f"a.md:2: questions: {said}")
+
+
+def test_an_answer_over_several_sentences_is_that_of_each(put: Put) -> None:
+    front = "questions: [{ask: 'why?', answer: first. Two is}]"
+    (document,) = load(put({"a.md": f"---\n{front}\n---\nOne is first. Two is second. Three is third.\n"}))
+    (passage,) = split(document, SplitValues())
+    assert [sentence.asked for sentence in passage.sentences] == [("why?",), ("why?",), ()]

@@ -161,7 +161,8 @@ def test_a_tokens_vector_knows_its_place_and_its_company(built: IndexFolder) -> 
 def test_a_question_that_a_sentence_is_said_to_answer_speaks_for_its_passage(tmp_path: Path) -> None:
     whole = documents()
     at = whole[0].text.index("The dough")
-    whole[0] = replace(whole[0], questions=(AskedQuestion("how big does my pizza base get?", at),))
+    end = at + len("The dough")
+    whole[0] = replace(whole[0], questions=(AskedQuestion("how big does my pizza base get?", at, end),))
     folder = IndexFolder(tmp_path / "index")
     build(whole, folder)
     path, _ = folder.checked()
@@ -243,7 +244,7 @@ def test_a_model_that_does_not_load_is_one_line(tmp_path: Path, monkeypatch: pyt
 def test_another_format_is_refused_with_the_mend(copied: IndexFolder) -> None:
     path = copied.current()[0] / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 0}))
-    with pytest.raises(IndexUnusable, match=r"format 0, this version reads 2.*rag index"):
+    with pytest.raises(IndexUnusable, match=r"format 0, this version reads 3.*rag index"):
         copied.checked()
 
 

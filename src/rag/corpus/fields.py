@@ -72,7 +72,7 @@ def finish(draft: Draft, source: Source, id_pattern: str) -> Document:
         key = "date"
         day = iso_date(draft.fields.get(key))
         key = "questions"
-        questions = asked_questions(draft.fields.get(key), draft.text)
+        questions = asked_questions(draft.fields.get(key), draft.text, draft.paragraphs)
         key = "url"
         url = web_address(word(draft.fields, key))
         metadata: dict[str, object] = {}
@@ -87,8 +87,8 @@ def finish(draft: Draft, source: Source, id_pattern: str) -> Document:
 
 def refused(path: str, line: int, error: ValueError, what: str = "") -> CorpusError:
     """The error for a value at a line, of a ValueError that says "FOUND; MEND"."""
-    found, _, mend = str(error).partition("; ")
-    return CorpusError(path, line, what + found, mend or "write it in another way")
+    found, sep, mend = str(error).rpartition("; ")  # the last: what was found may quote others
+    return CorpusError(path, line, what + (found if sep else mend), mend if sep else "write it in another way")
 
 
 def singular(folder: str) -> str:

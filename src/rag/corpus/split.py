@@ -41,7 +41,8 @@ def split(document: Document, values: SplitValues, id_pattern: str = DEFAULT_PAT
         return document.paragraphs[paragraph(sentence)].heading
 
     def asked(sentence: Sentence) -> Sentence:
-        own = tuple(q.text for q in document.questions if values.questions and sentence.start <= q.at < sentence.end)
+        questions = document.questions if values.questions else ()
+        own = tuple(q.text for q in questions if q.at < sentence.end and sentence.start < q.end)
         return replace(sentence, asked=own) if own else sentence
 
     out: list[Passage] = []

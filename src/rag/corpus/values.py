@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from math import isfinite
 from urllib.parse import urlsplit
 
-from rag.records import AskedQuestion
+from rag.records import AskedQuestion, Paragraph
 
 MAX_DEPTH = 8
 
@@ -89,26 +89,56 @@ def topic_names(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def asked_questions(value: object, text: str) -> tuple[AskedQuestion, ...]:
-    """Questions of a list of `{ask: …, answer: …}`; each answer is a part of the text, of the sentence that answers.
+def asked_questions(value: object, text: str, paragraphs: Sequence[Paragraph]) -> tuple[AskedQuestion, ...]:
+    """Questions of a list of `{ask: …, answer: …}`; each answer stands once in the text, in one of its paragraphs.
 
-    A list of anything else is somebody's own field, and none of ours.
+    A list without an `ask` or `answer` is somebody's own field, and none of ours.
 
-    >>> asked_questions([{"ask": "what was the bill?", "answer": "for $25"}], "It ran for $25.")
-    (AskedQuestion(text='what was the bill?', at=7),)
+    >>> asked_questions([{"ask": "what bill?", "answer": "for $25"}], "It ran for $25.", [Paragraph(0, 15)])
+    (AskedQuestion(text='what bill?', at=7, end=14),)
     """
-    if not isinstance(value, list) or not value or not all(isinstance(v, Mapping) and "ask" in v for v in value):
+    items = value if isinstance(value, list | tuple) else [value]
+    if not any(isinstance(item, Mapping) and ("ask" in item or "answer" in item) for item in items):
         return ()
+    if items is not value:
+        raise ValueError(f"{value!r:.80} is no list; write [{{ask: …, answer: …}}]")
     found = []
-    for item in value:
-        ask, answer = word(item, "ask"), word(item, "answer")
-        if not ask or not answer:
-            raise ValueError(f"{item!r:.80} lacks ask or answer; give both")
-        at = re.search(r"\s+".join(map(re.escape, answer.split())), text)
-        if at is None:
-            raise ValueError(f"{answer!r:.80} does not stand in the text; copy a part of the sentence that answers")
-        found.append(AskedQuestion(ask, at.start()))
+    for item in items:
+        ask, answer = (_own_words(item, key) for key in ("ask", "answer"))
+        places = [match.span() for match in _whole(answer).finditer(text)]
+        if not places:
+            raise ValueError(f"{answer!r:.80} does not stand in the text; copy whole words of the answering sentence")
+        if len(places) > 1:
+            raise ValueError(f"{answer!r:.80} stands {len(places)} times in the text; copy more of it")
+        ((at, end),) = places
+        if not any(p.start <= at and end <= p.end for p in paragraphs):
+            raise ValueError(f"{answer!r:.80} stands in no sentence; copy a part of one, of no heading or code")
+        found.append(AskedQuestion(ask, at, end))
     return tuple(found)
+
+
+def _own_words(item: object, key: str) -> str:
+    value = item.get(key) if isinstance(item, Mapping) else None
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{key} {value!r:.60} is no text; write it in quotes")
+    words = " ".join(sound(value or "", key).split())
+    if not words:
+        raise ValueError(f"{item!r:.80} lacks ask or answer; give both")
+    return words
+
+
+def _whole(words: str) -> re.Pattern[str]:
+    r"""Finds the words with any white space between them, not within a longer word or number.
+
+    >>> [bool(_whole("4 o").search(text)) for text in ("a 4 o.", "_4\no_", "14 o", "0.4 o", "4 of", "4 o_k")]
+    [True, True, False, False, False, False]
+    """
+    pattern = r"\s+".join(map(re.escape, words.split()))
+    if words[0].isalnum():
+        pattern = r"(?<![^\W_])(?<![^\W_]_)" + (r"(?<!\d[.,])" if words[0].isdigit() else "") + pattern
+    if words[-1].isalnum():
+        pattern += r"(?![^\W_])(?!_[^\W_])" + (r"(?![.,]\d)" if words[-1].isdigit() else "")
+    return re.compile(pattern)
 
 
 def iso_date(value: object) -> str | None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from rag.errors import IndexBusy, IndexUnusable
 from rag.index.encode import EncoderCard
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 FILES = frozenset(
     {"passages.jsonl", "passages.npy", "documents.jsonl", "documents.npy", "columns.json"}
