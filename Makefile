@@ -1,14 +1,14 @@
-# `make ask Q="…"` answers a question; `make test` runs every check; `make evals` judges the answers. Each sets up what
-# it needs.
+# `make ask Q="…"` answers a question; `make test` runs every check; `make evals` judges the answers; `make test-llm` runs
+# a language model in this process, whose installation takes minutes. Each sets up what it needs.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: ask test lint index evals
+.PHONY: ask test test-llm lint index evals
 
 $(BIN)/rag: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[build,dev]'
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[build,dev,llm,mcp]'
 	@touch $@
 
 index: $(BIN)/rag
@@ -29,3 +29,8 @@ test: lint
 evals: index
 	@$(BIN)/rag eval lint
 	@$(BIN)/rag eval gate
+
+test-llm: index
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[local]'
+	$(BIN)/pytest -m llm
+	RAG_LLM_GGUF=smollm2 $(BIN)/rag eval answers --generator llm

@@ -1,13 +1,24 @@
 """Ordinary implementations of the ports, small and discriminating."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
 
+from rag.answer.answerability import Answerability
+from rag.answer.answerer import Answerer
+from rag.answer.logistic import Logistic
+from rag.corpus.load import load
+from rag.corpus.split import SplitValues, split
+from rag.index.library import IndexLibrary, write_library
+from rag.index.sparse import RankBM25Retriever
 from rag.index.terms import terms
+from rag.records import IndexInfo, Message
+
+CORPUS = Path(__file__).resolve().parents[1] / "corpus"
 
 
 class HashedWords:
@@ -49,3 +60,39 @@ class HashedTokens(HashedWords):
         rows = [self._direction((terms(m.group()) or [m.group().casefold()])[0]) for m in found]
         vectors = np.array([row / np.linalg.norm(row) for row in rows], dtype=np.float32).reshape(-1, self.dimension)
         return Tokens(np.array([m.span() for m in found], dtype=np.int64).reshape(-1, 2), vectors)
+
+
+class Writes:
+    """A generator that writes what it is given, and remembers what it was told; a piece may be an error to raise."""
+
+    name = "writes"
+
+    def __init__(self, *pieces: str | Exception, context: int = 4096) -> None:
+        self._pieces, self.context = pieces, context
+        self.told: list[Sequence[Message]] = []
+        self.closed = False
+
+    def tokens(self, text: str) -> int:
+        return len(text.split())
+
+    def stream(self, messages: Sequence[Message], limit: int, stop: Callable[[], bool]) -> Generator[str, None, None]:
+        self.told.append(messages)
+        try:
+            for piece in self._pieces:
+                if isinstance(piece, Exception):
+                    raise piece
+                yield piece
+        finally:
+            self.closed = True
+
+
+def one_episode(folder: Path, *, estimating: bool) -> Answerer:
+    documents = list(load(CORPUS / "episodes" / "E026.md"))
+    passages = [p for d in documents for p in split(d, SplitValues())]
+    write_library(documents, passages, folder)
+    library = IndexLibrary(folder, IndexInfo("g", len(passages), "e"))
+    sparse = RankBM25Retriever((p.text for p in passages), library)
+    encoder = HashedTokens()
+    model = Logistic({"near": 20.0, "valueless": -9.0}, -2.0), 0.5  # a hashed word is near to itself alone
+    answerability = Answerability(encoder, encoder.tokens, sparse, model=model) if estimating else None
+    return Answerer(sparse, encoder, sparse, library, answerability=answerability)

@@ -65,8 +65,8 @@ def test_an_answer_is_one_json_object_whose_quotes_slice_back(folder: Path) -> N
     answer = json.loads(done.stdout)
     assert done.returncode == 0
     assert list(answer) == [
-        "question", "answer", "abstained", "reason", "confidence", "sentences", "citations", "hits", "index",
-        "timings_ms",
+        "question", "answer", "abstained", "reason", "standalone", "generator", "draft", "confidence", "sentences",
+        "citations", "hits", "index", "timings_ms",
     ]  # fmt: skip
     assert answer["sentences"][0]["citations"] == ["E001"]
     for sentence in answer["sentences"]:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from rag.errors import UserError
+from rag.errors import NotFound, UserError
+from rag.search.query import named_episodes
 from rag.settings import Settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rag.answer.answerer import Answerer
     from rag.errors import CorpusError
     from rag.evals.datasets import Collection
     from rag.index.build import BuildReport
     from rag.index.encode import Progress
     from rag.index.library import IndexLibrary
-    from rag.ports import Retriever
-    from rag.records import Filters, Passage
+    from rag.ports import Generator, Retriever
+    from rag.records import Document, Filters, Passage
 
 
 WHOLE = 1_000_000_000
@@ -39,10 +40,42 @@ class Service:
     answerer: Answerer
     id_pattern: str
     k: int = 10
+    generator: Generator | None = None
+    by_default: Literal["extractive", "llm"] = "extractive"
+
+    def drafter(self, name: str | None = None) -> Generator | None:
+        """The generator of that name ("llm", or None for "extractive"). Raises UserError where there is none."""
+        if (name or self.by_default) != "llm":
+            return None
+        if self.generator is None:
+            raise UserError(
+                "no language model is configured; set RAG_LLM_BASE_URL and RAG_LLM_MODEL, or RAG_LLM_GGUF to a file"
+            )
+        return self.generator
 
     def episode(self, name: str) -> str | None:
         """The episode of that name, however its letters are typed, as the corpus writes it."""
         return next((e for e in self.library.episodes() if e.casefold() == name.casefold()), None)
+
+    def find(self, name: str) -> Document | str:
+        """A document by its ID, else an episode, whose ID it is: by its own, or by a mention that is all of the name.
+
+        Raises NotFound, and UserError for several episodes.
+        """
+        episode = self.episode(name)
+        try:
+            document = self.library.document(name)
+            if episode is None or document.episode != episode:  # or its file is named by its ID
+                return document
+        except NotFound:
+            mentioned = () if episode or "/" in name else named_episodes(name, self.library.episodes())
+            if len(mentioned) > 1:
+                raise UserError(f"{name!r} names {' and '.join(mentioned)}; give one") from None
+            if re.fullmatch(r"[^\W\d_]*[\s.#-]*\d+", name.strip()):
+                episode = next((e for e in mentioned if e in self.library.episodes()), episode)
+        if episode is None:
+            raise NotFound(f"no document {name!r}; give an episode (E026) or a document (reviews/NAME)")
+        return episode
 
     def known(self, filters: Filters) -> Filters:
         """The filters, their episodes as the corpus writes them. Raises UserError for one that it does not have."""
@@ -59,12 +92,32 @@ def index_token(settings: Settings) -> object:
     return IndexFolder(settings.index).token()
 
 
-def open_service(settings: Settings, *, distinct: bool = True) -> Service:
-    """Open the index that serves; `distinct` moves repetitions behind what they repeat. Raises IndexUnusable."""
+def open_generator(settings: Settings) -> Generator | None:
+    """The language model of the settings, None where there is none. Raises UserError."""
+    llm = settings.llm
+    if llm.base_url:
+        from rag.answer.generate import OpenAIGenerator
+
+        key = llm.api_key.get_secret_value() if llm.api_key else None
+        return OpenAIGenerator(llm.base_url, llm.model or "", key, llm.context, llm.timeout, llm.retries)
+    if llm.gguf:
+        from rag.answer.local import LlamaGenerator, packaged
+
+        path = packaged() if llm.gguf == "smollm2" else Path(llm.gguf)
+        return LlamaGenerator(path, llm.context, llm.timeout)
+    return None
+
+
+def open_service(settings: Settings, *, distinct: bool = True, generator: Generator | None = None) -> Service:
+    """Open the index that serves; `distinct` moves repetitions behind what they repeat. Raises IndexUnusable.
+
+    `generator` drafts answers where it is asked to.
+    """
     import numpy as np
 
     from rag.answer.answerability import Answerability
     from rag.answer.answerer import Answerer
+    from rag.answer.drafting import DraftValues
     from rag.corpus.split import index_text, term_text
     from rag.errors import IndexUnusable
     from rag.index.build import ENCODER, KEYS, VECTORS
@@ -122,9 +175,15 @@ def open_service(settings: Settings, *, distinct: bool = True) -> Service:
         retriever = Distinct(retriever, sparse)
     answerability = Answerability(encoder, inner.tokens, sparse, id_pattern=manifest.id_pattern)
     answerer = Answerer(
-        retriever, encoder, sparse, library, id_pattern=manifest.id_pattern, answerability=answerability
+        retriever,
+        encoder,
+        sparse,
+        library,
+        id_pattern=manifest.id_pattern,
+        answerability=answerability,
+        draft=DraftValues(settings.llm.answer),
     )
-    return Service(library, retriever, answerer, manifest.id_pattern, settings.search.k)
+    return Service(library, retriever, answerer, manifest.id_pattern, settings.search.k, generator, settings.generator)
 
 
 def _names(encoder: str, settings: Settings) -> bool:

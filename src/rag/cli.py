@@ -1,11 +1,10 @@
-"""The command line: ask, search, show, index, eval, serve. Thin over `assemble`; it prints what the records hold."""
+"""The command line. Thin over `assemble`; it prints what the records hold."""
 
 from __future__ import annotations
 
 import errno
 import io
 import os
-import re
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -15,11 +14,15 @@ import click
 
 from rag.cli_eval import eval_group
 from rag.errors import RagError, UserError
-from rag.terminal import console, json_option, print_json, progress, retriever_option, say, settings
+from rag.terminal import console, generator_option, json_option, print_json, progress, retriever_option, say, settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
     from rag.assemble import Service
-    from rag.records import Answer, Filters, Ranking
+    from rag.records import Answer, AnswerSentence, Draft, Event, Filters, Ranking
 
 
 class _Group(click.Group):
@@ -55,10 +58,12 @@ def main(ctx: click.Context, config: Path | None, index: Path | None) -> None:
     ctx.obj = {"config": config, "flags": {"index": index}}
 
 
-def _open(ctx: click.Context, **flags: Any) -> Service:
-    from rag.assemble import open_service
+def _open(ctx: click.Context, *, drafting: bool = False, **flags: Any) -> Service:
+    from rag.assemble import open_generator, open_service
 
-    return open_service(settings(ctx, **flags))
+    chosen = settings(ctx, **flags)
+    wanted = drafting and chosen.generator == "llm"
+    return open_service(chosen, generator=open_generator(chosen) if wanted else None)
 
 
 _k = click.option("-k", type=click.IntRange(1, 100), help="How many passages; search.k (10) by default.")
@@ -97,6 +102,7 @@ def _filters(
 @_k
 @_filtered
 @retriever_option
+@generator_option
 @json_option
 @click.pass_context
 def ask(
@@ -106,18 +112,21 @@ def ask(
     k: int | None,
     as_json: bool,
     retriever: str | None,
+    generator: str | None,
     **filters: Any,
 ) -> None:
     """Answer QUESTION from the corpus, with the quotes that the answer stands on."""
     from rag.wire import answer_json
 
     wanted = _filters(**filters)
-    service = _open(ctx, search__retriever=retriever)
-    answer = service.answerer.ask(" ".join(question), k or service.k, service.known(wanted))
+    service = _open(ctx, drafting=True, search__retriever=retriever, generator=generator)
+    drafter = service.drafter()
+    known = service.known(wanted)
     if as_json:
-        print_json(answer_json(answer))
+        print_json(answer_json(service.answerer.ask(" ".join(question), k or service.k, known, generator=drafter)))
     else:
-        _show_answer(answer)
+        events = service.answerer.stream(" ".join(question), k or service.k, known, generator=drafter)
+        _show_answer(events, drafter.name if drafter else None)
 
 
 @main.command()
@@ -158,7 +167,14 @@ def search(
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """Show a document (reviews/NAME), or an episode (E026) with the sentences that cite it."""
-    value = _find(_open(ctx), name)
+    from rag.wire import document_json, episode_json
+
+    service = _open(ctx)
+    found = service.find(name)
+    if isinstance(found, str):
+        value = episode_json(service.library, found, service.id_pattern)
+    else:
+        value = document_json(found, service.id_pattern)
     if as_json:
         print_json(value)
         return
@@ -170,29 +186,6 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
         out.print(_line(("\nCited by", "bold"), f" ({len(citing)} sentences)"))
     for row in citing:
         out.print(_line("  ", (f"{row['document']}:{row['start']}", "dim"), f"  {row['text']}"))
-
-
-def _find(service: Service, name: str) -> dict[str, Any]:
-    """A document by its ID, else an episode by its ID, else by a mention that is all of the name."""
-    from rag.errors import NotFound
-    from rag.search.query import named_episodes
-    from rag.wire import document_json, episode_json
-
-    library = service.library
-    episode = service.episode(name)
-    try:
-        document = library.document(name)
-        if episode is None or document.episode != episode:  # or its file is named by its ID
-            return document_json(document, service.id_pattern)
-    except NotFound:
-        mentioned = () if episode or "/" in name else named_episodes(name, library.episodes())
-        if len(mentioned) > 1:
-            raise UserError(f"{name!r} names {' and '.join(mentioned)}; give one") from None
-        if re.fullmatch(r"[^\W\d_]*[\s.#-]*\d+", name.strip()):
-            episode = next((e for e in mentioned if e in library.episodes()), episode)
-    if episode is None:
-        raise NotFound(f"no document {name!r}; give an episode (E026) or a document (reviews/NAME)")
-    return episode_json(library, episode, service.id_pattern)
 
 
 @main.command("index")
@@ -232,11 +225,38 @@ def index_command(
 @click.pass_context
 def serve(ctx: click.Context, host: str, port: int) -> None:
     """Answer over HTTP; the API is described at /docs."""
-    from rag.assemble import index_token, open_service
+    from rag.assemble import index_token, open_generator, open_service
     from rag.serve.server import run
 
     chosen = settings(ctx)
-    run(lambda: open_service(chosen), lambda: index_token(chosen), host, port)
+    generator = open_generator(chosen)
+    run(
+        lambda: open_service(chosen, generator=generator),
+        lambda: index_token(chosen),
+        host,
+        port,
+        drafts=chosen.llm.concurrency,
+    )
+
+
+@main.command()
+@click.option("--http", is_flag=True, help="Streamable HTTP at /mcp, instead of this process's input and output.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind with --http.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8001, show_default=True)
+@click.option("--name", multiple=True, help="A further name that clients call this machine by; may be given again.")
+@click.pass_context
+def mcp(ctx: click.Context, http: bool, host: str, port: int, name: tuple[str, ...]) -> None:
+    """Serve the tools ask, search and get_document to MCP clients."""
+    from rag.assemble import index_token, open_generator, open_service
+    from rag.serve.mcp import run_http, run_stdio
+
+    chosen = settings(ctx)
+    generator = open_generator(chosen)
+    opening, changed = (lambda: open_service(chosen, generator=generator)), (lambda: index_token(chosen))
+    if http:
+        run_http(opening, changed, host, port, name)
+    else:
+        run_stdio(opening, changed)
 
 
 def _safe(text: str) -> str:
@@ -268,20 +288,53 @@ _HOW = {
 }
 
 
-def _show_answer(answer: Answer) -> None:
+def _show_answer(events: Iterator[Event], model: str | None) -> None:
+    """An answer as it comes: with a model, each sentence on a line of its own as soon as it has passed."""
+    from contextlib import nullcontext
+
+    from rag.records import Answer, AnswerSentence
+
     out = console()
+    with out.status(f"{model} is writing") if model and out.is_terminal else nullcontext():
+        for event in events:
+            if isinstance(event, AnswerSentence) and model:
+                out.print(_line(*_cited(event)))
+            elif isinstance(event, Answer):
+                answer = event
+    if answer.standalone:
+        out.print(_line(("Read as: ", "dim"), answer.standalone))
     if answer.abstained:
         out.print(_line(("The corpus does not say.", "bold"), " ", (answer.reason or "", "dim"), "\n"))
         out.print(_line(("Nearest passages:", "dim")))
         for hit in answer.hits[:3]:
             named = ", ".join(hit.passage.episodes) or hit.passage.title
             out.print(_line("  ", (named, "cyan"), f"  {' '.join(hit.passage.text.split())[:160]}…"))
-        return
+    else:
+        _show_evidence(out, answer, said=model is not None)
+    if answer.draft:
+        out.print(_line((f"\n{_drafted(answer.draft)}", "dim")))
+
+
+def _cited(sentence: AnswerSentence) -> tuple[str | tuple[str, str], ...]:
+    named = ", ".join(sentence.citations) or sentence.evidence[0].title
+    return f"{sentence.text} ", (f"[{named}]", "bold cyan")
+
+
+def _drafted(draft: Draft) -> str:
+    """What became of a draft, in a line."""
+    what = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in draft.objections.items())
+    parts = [f"{draft.kept} kept", f"{draft.mended} under another citation", f"{draft.dropped} dropped"]
+    line = f"Draft by {draft.model}: {', '.join(parts)}{f' ({what})' if what else ''}"
+    if draft.added:
+        line += f"; {draft.added} of the corpus's own"
+    return f"{line}; {draft.failed}." if draft.failed else f"{line}."
+
+
+def _show_evidence(out: Console, answer: Answer, *, said: bool) -> None:
     parts: list[str | tuple[str, str]] = []
-    for sentence in answer.sentences:
-        named = ", ".join(sentence.citations) or sentence.evidence[0].title
-        parts += [" "] * bool(parts) + [f"{sentence.text} ", (f"[{named}]", "bold cyan")]
-    out.print(_line(*parts, "\n"))
+    for sentence in () if said else answer.sentences:
+        parts += [" "] * bool(parts) + list(_cited(sentence))
+    out.print(_line(*parts, "" if said else "\n"))
     for number, sentence in enumerate(answer.sentences, start=1):
         for evidence in sentence.evidence:
             place = f"{evidence.document}:{evidence.start}-{evidence.end}"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rag.records import Document, IndexInfo, Passage, Question, Ranking
+    from rag.records import Document, IndexInfo, Message, Passage, Question, Ranking
 
     Vectors = NDArray[np.float32]
 
@@ -91,13 +91,31 @@ class Reranker(Protocol):
         ...
 
 
+class Pieces(Iterator[str], Protocol):
+    """Text as it comes; `close` ends it and whatever makes it."""
+
+    def close(self) -> None:
+        """Release what is held; once more does nothing."""
+        ...
+
+
 class Generator(Protocol):
-    """Question and passages -> draft."""
+    """Messages -> draft, by a language model."""
 
     name: str
+    context: int
+    """Tokens that the messages and the draft may have together."""
 
-    def draft(self, question: str, passages: Sequence[Passage]) -> str:
-        """Prose whose claims are yet to be verified. Raises BackendFailed."""
+    def tokens(self, text: str) -> int:
+        """How many tokens the text has, by the model's own tokenizer or an estimate that errs upwards."""
+        ...
+
+    def stream(self, messages: Sequence[Message], limit: int, stop: Callable[[], bool]) -> Pieces:
+        """The draft, piece by piece as it is written, at most `limit` tokens; nothing in it is verified.
+
+        Raises BackendFailed with a reason that holds none of the endpoint's own words and no key. Ends soon after
+        `stop()` is true.
+        """
         ...
 
 

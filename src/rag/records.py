@@ -18,6 +18,9 @@ Verdict = Literal[
     "supported", "number_changed", "negation_changed", "misattributed", "stitched", "not_found", "unsupported"
 ]
 
+Objection = Verdict | Literal["off_topic"]
+"""Why a drafted sentence is not shown: the verdict on it, or that what supports it is too far from the question."""
+
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
@@ -125,6 +128,22 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """A question asked before in the same conversation, and what was answered."""
+
+    question: str
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a language model is told."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A passage found. `rank` counts from 1; `score` is the retriever's own, higher is better.
 
@@ -165,10 +184,14 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class AnswerSentence:
-    """A sentence that may be shown. One without evidence, or that cites what its evidence does not, cannot exist."""
+    """A sentence that may be shown. One without evidence, or that cites what its evidence does not, cannot exist.
+
+    `drafted` says that a model chose the words; else they are the corpus's own.
+    """
 
     text: str
     evidence: tuple[Evidence, ...]
+    drafted: bool = False
 
     def __post_init__(self) -> None:
         if not self.text.strip():
@@ -202,11 +225,34 @@ class IndexInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Draft:
+    """What became of a model's draft, in sentences.
+
+    `kept` stand as they were written, `mended` under the citation of the evidence that supports them, and those of
+    `objections` are dropped. `added` are the corpus's own, put where the draft left something out. `failed` says why
+    there is no draft, or no more of it.
+    """
+
+    model: str
+    kept: int = 0
+    mended: int = 0
+    objections: Mapping[Objection, int] = field(default_factory=dict)
+    added: int = 0
+    failed: str | None = None
+
+    @property
+    def dropped(self) -> int:
+        """How many sentences are not shown."""
+        return sum(self.objections.values())
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What is shown. Either it has sentences, each with evidence, or it abstains and says why.
 
     `confidence` in 0..1 is how likely the corpus answers the question, by what was found; what is shown and what is
-    abstained from both have one, None where nothing estimated it.
+    abstained from both have one, None where nothing estimated it. `standalone` is the question as it was read in the
+    light of a conversation, `draft` what became of a model's draft; None where there was none.
     """
 
     question: Question
@@ -217,6 +263,8 @@ class Answer:
     index: IndexInfo | None = None
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     confidence: float | None = None
+    standalone: str | None = None
+    draft: Draft | None = None
 
     def __post_init__(self) -> None:
         if bool(self.sentences) == (self.reason is not None):
@@ -226,3 +274,24 @@ class Answer:
     def abstained(self) -> bool:
         """True where the corpus does not say."""
         return not self.sentences
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The passages for a question, before anything is said of them; `standalone` as an Answer's."""
+
+    question: Question
+    hits: Ranking
+    index: IndexInfo
+    standalone: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A drafted sentence that is not shown. Its words go nowhere; the objection says what was wrong with them."""
+
+    objection: Objection
+
+
+Event = Found | AnswerSentence | Dropped | Answer
+"""What happens to a question, in order: once Found; sentences as they pass, or are Dropped; at last the Answer."""

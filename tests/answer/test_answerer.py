@@ -2,19 +2,11 @@
 
 from pathlib import Path
 
-from fakes import HashedTokens
-from rag.answer.answerability import Answerability
-from rag.answer.answerer import Answerer
+from fakes import CORPUS, one_episode
 from rag.answer.extract import Candidate, shown
-from rag.answer.logistic import Logistic
 from rag.answer.verify import verify
 from rag.corpus.load import load
 from rag.corpus.split import SplitValues, split
-from rag.index.library import IndexLibrary, write_library
-from rag.index.sparse import RankBM25Retriever
-from rag.records import IndexInfo
-
-CORPUS = Path(__file__).resolve().parents[2] / "corpus"
 
 
 def test_every_sentence_of_the_corpus_stands_up_to_its_own_quote() -> None:
@@ -23,18 +15,6 @@ def test_every_sentence_of_the_corpus_stands_up_to_its_own_quote() -> None:
             for sentence in passage.sentences:
                 text = shown(Candidate(passage, sentence, 1, 1.0, 1.0, frozenset())).text
                 assert verify(text, [sentence.text]).verdict == "supported", text
-
-
-def one_episode(folder: Path, *, estimating: bool) -> Answerer:
-    documents = list(load(CORPUS / "episodes" / "E026.md"))
-    passages = [p for d in documents for p in split(d, SplitValues())]
-    write_library(documents, passages, folder)
-    library = IndexLibrary(folder, IndexInfo("g", len(passages), "e"))
-    sparse = RankBM25Retriever((p.text for p in passages), library)
-    encoder = HashedTokens()
-    model = Logistic({"near": 20.0, "valueless": -9.0}, -2.0), 0.5  # a hashed word is near to itself alone
-    answerability = Answerability(encoder, encoder.tokens, sparse, model=model) if estimating else None
-    return Answerer(sparse, encoder, sparse, library, answerability=answerability)
 
 
 def test_an_episode_that_is_not_there_is_said_to_be_missing_even_beside_one_that_is(tmp_path: Path) -> None:

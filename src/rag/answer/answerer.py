@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from rag.answer.answerability import Answerability
+from rag.answer.converse import standalone
+from rag.answer.drafting import Drafting, DraftValues
 from rag.answer.extract import Candidate, ExtractValues, candidates, choose, shown
 from rag.answer.verify import verify
 from rag.corpus.markers import DEFAULT_PATTERN
-from rag.ports import Encoder, Library, Retriever, TermStatistics
-from rag.records import Answer, AnswerSentence, Citation, Filters, Question, Ranking
+from rag.ports import Encoder, Generator, Library, Retriever, TermStatistics
+from rag.records import (
+    Answer,
+    AnswerSentence,
+    Citation,
+    Dropped,
+    Event,
+    Filters,
+    Found,
+    Question,
+    Ranking,
+    Turn,
+)
 from rag.search.query import understand
 
 _NAMED_DEPTH = 100
@@ -18,7 +32,7 @@ _NAMED_DEPTH = 100
 
 
 class Answerer:
-    """Answers from the corpus alone: every sentence it shows is one of the corpus, with where it stands."""
+    """Answers from the corpus alone: every sentence it shows stands on one of the corpus, whoever chose its words."""
 
     def __init__(
         self,
@@ -29,23 +43,57 @@ class Answerer:
         values: ExtractValues = ExtractValues(),
         id_pattern: str = DEFAULT_PATTERN,
         answerability: Answerability | None = None,
+        draft: DraftValues = DraftValues(),
     ) -> None:
         self._retriever, self._encoder, self._statistics, self._library = retriever, encoder, statistics, library
-        self._values, self._id_pattern = values, id_pattern
+        self._values, self._draft, self._id_pattern = values, draft, id_pattern
         self.answerability = answerability
         self._episodes = library.episodes()
 
-    def ask(self, text: str, k: int = 10, filters: Filters = Filters()) -> Answer:
+    def ask(
+        self,
+        text: str,
+        k: int = 10,
+        filters: Filters = Filters(),
+        *,
+        history: Sequence[Turn] = (),
+        generator: Generator | None = None,
+    ) -> Answer:
         """An answer, or an abstention with the nearest passages. Raises QuestionError."""
+        for event in self.stream(text, k, filters, history=history, generator=generator):
+            if isinstance(event, Answer):
+                return event
+        raise AssertionError("a stream that nobody stops ends with its answer")
+
+    def stream(
+        self,
+        text: str,
+        k: int = 10,
+        filters: Filters = Filters(),
+        *,
+        history: Sequence[Turn] = (),
+        generator: Generator | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Event]:
+        """What happens to a question, as it happens: Found, sentences (or Dropped) as they pass, the Answer.
+
+        `text` is read in the light of `history`. With a generator, sentences are what passes of its draft; else, and
+        where nothing passes or it fails, the corpus's own. Ends early, without an Answer, soon after `stop()` is true.
+        Raises QuestionError.
+        """
         began = time.perf_counter()
-        question = understand(text, self._episodes, filters)
+        alone = standalone(text, history, self._episodes, self._statistics, generator, stop)
+        question = understand(alone or text, self._episodes, filters)
         unknown = [id for id in question.named if id not in self._episodes]
         if unknown:  # nothing can be said of it, so the nearest passages are those of the question's other words
             question = replace(question, filters=filters)
         found = self._found(question, k)
         hits = found[:k]
         retrieved = time.perf_counter()
-        sentences: tuple[AnswerSentence, ...] = ()
+        asked = replace(question, text=" ".join(text.split()))
+        yield Found(asked, hits, self._library.info, alone)
+        chosen: list[Candidate] = []
+        ranked: list[Candidate] = []
         confidence = None if self.answerability is None else 0.0
         reason: str | None = f"the corpus has no episode {', '.join(unknown)}"
         if not unknown:
@@ -54,16 +102,35 @@ class Answerer:
             if self.answerability is not None:
                 confidence, sure = self.answerability.judge(question, ranked)
             chosen, reason = choose(question, ranked, self._values, sure)
-            sentences = tuple(s for c in chosen if self._supported(s := shown(c, self._id_pattern)))
-            if chosen and not sentences:
-                reason = "what was found does not stand up to its own quote"
+        passed: list[AnswerSentence] = []
+        drafting = None if generator is None or not chosen else Drafting(generator, self._draft, self._id_pattern)
+        for event in drafting.run(question, ranked, stop) if drafting else ():
+            if isinstance(event, Dropped):
+                yield event
+            elif self._supported(event):
+                passed.append(event)
+                yield event
+        if stop():
+            return
+        if drafting and drafting.refused:
+            chosen, reason = [], "the model finds no answer in the passages that were found"
+        drafted = len(passed)
+        if not (drafting and drafting.whole):  # the corpus's own, as far as they are not said yet
+            said = {(e.document, e.start) for sentence in passed for e in sentence.evidence}
+            for sentence in (shown(c, self._id_pattern) for c in chosen):
+                place = sentence.evidence[0]
+                if (place.document, place.start) not in said and self._supported(sentence):
+                    passed.append(sentence)
+                    yield sentence
+        if chosen and not passed:
+            reason = "what was found does not stand up to its own quote"
         answered = time.perf_counter()
-        return Answer(
-            question=question,
-            sentences=sentences,
+        yield Answer(
+            question=asked,
+            sentences=tuple(passed),
             reason=reason,
             hits=hits,
-            citations=self._citations(sentences),
+            citations=self._citations(passed),
             index=self._library.info,
             timings_ms={
                 "retrieve": round(1000 * (retrieved - began), 2),
@@ -71,6 +138,8 @@ class Answerer:
                 "total": round(1000 * (answered - began), 2),
             },
             confidence=confidence,
+            standalone=alone,
+            draft=drafting.report(len(passed) - drafted) if drafting else None,
         )
 
     def considered(self, text: str, k: int = 10) -> tuple[Question, list[Candidate]]:
@@ -94,7 +163,7 @@ class Answerer:
         )
         return found.verdict == "supported"
 
-    def _citations(self, sentences: tuple[AnswerSentence, ...]) -> tuple[Citation, ...]:
+    def _citations(self, sentences: Sequence[AnswerSentence]) -> tuple[Citation, ...]:
         out = []
         for episode in dict.fromkeys(e for s in sentences for e in s.citations):
             about = self._library.about(episode)

@@ -246,20 +246,20 @@ def choose(
         best
     ]
     before = {(c.passage.id, c.sentence.end): c for c in ranked}
-    chosen = list(dict.fromkeys(c for speaker in speakers for c in _with_support(speaker, before)))[: values.sentences]
+    chosen = list(dict.fromkeys(c for speaker in speakers for c in with_support(speaker, before)))[: values.sentences]
     for candidate in alone:
         if len(chosen) >= values.sentences or candidate.score < values.keep * best.score:
             break
         adds = sum(share for _, share in candidate.covers - {t for other in chosen for t in other.covers})
         if adds < values.least_gain and candidate.score < best.score:
             continue
-        unsupported = set(_with_support(candidate, before)) - {candidate, *chosen}
+        unsupported = set(with_support(candidate, before)) - {candidate, *chosen}
         if not unsupported and all(_overlap(candidate, other) < values.repeats for other in chosen):
             chosen.append(candidate)
     if not any(c.sentence.episodes for c in chosen):  # a definition, say: an episode that bears on it goes with it
         citing = (c for c in ranked if c.sentence.episodes and c.covers and c.score >= values.keep * best.score)
-        chosen = [*chosen[: values.sentences - 1], *[c for c in citing if _with_support(c, before) == [c]][:1]]
-    return _readable(chosen, len(_with_support(best, before))), None
+        chosen = [*chosen[: values.sentences - 1], *[c for c in citing if with_support(c, before) == [c]][:1]]
+    return _readable(chosen, len(with_support(best, before))), None
 
 
 def _lacking(question: Question, best: Candidate, values: ExtractValues) -> str | None:
@@ -275,9 +275,9 @@ def _lacking(question: Question, best: Candidate, values: ExtractValues) -> str 
     return None
 
 
-def _with_support(candidate: Candidate, before: Mapping[tuple[str, int], Candidate]) -> list[Candidate]:
+def with_support(candidate: Candidate, before: Mapping[tuple[str, int], Candidate]) -> list[Candidate]:
     """A candidate, after the one just before it in its passage where it leans on that."""
-    if not leans(candidate.sentence):
+    if not leans(candidate.sentence.text):
         return [candidate]
     place = candidate.sentence.start - candidate.passage.start
     end = candidate.passage.start + len(candidate.passage.text[:place].rstrip())
@@ -297,15 +297,25 @@ def _readable(chosen: list[Candidate], first: int) -> list[Candidate]:
     return [*chosen[:first], *rest]
 
 
-def leans(sentence: Sentence) -> bool:
+def leans(text: str) -> bool:
     """Whether a sentence needs the one before it ("This recasts …")."""
-    return _LEANS.match(sentence.text) is not None
+    return _LEANS.match(text) is not None
 
 
 def shown(candidate: Candidate, id_pattern: str = DEFAULT_PATTERN) -> AnswerSentence:
     """A candidate as an answer's sentence: its own words, on its own quote."""
+    text = plain(candidate.sentence.text, id_pattern)
+    if text.endswith(";"):
+        text = f"{text[:-1]}."
+    if _PLAIN_WORD.match(text):
+        text = text[0].upper() + text[1:]
+    return AnswerSentence(text, (evidence(candidate, 1.0),))
+
+
+def evidence(candidate: Candidate, support: float) -> Evidence:
+    """A candidate's sentence as what another stands on."""
     sentence, passage = candidate.sentence, candidate.passage
-    evidence = Evidence(
+    return Evidence(
         document=passage.document,
         title=passage.title,
         heading=passage.heading,
@@ -314,11 +324,5 @@ def shown(candidate: Candidate, id_pattern: str = DEFAULT_PATTERN) -> AnswerSent
         quote=sentence.text,
         episodes=sentence.episodes,
         attribution=sentence.attribution,
-        support=1.0,
+        support=support,
     )
-    text = plain(sentence.text, id_pattern)
-    if text.endswith(";"):
-        text = f"{text[:-1]}."
-    if _PLAIN_WORD.match(text):
-        text = text[0].upper() + text[1:]
-    return AnswerSentence(text, (evidence,))
