@@ -29,8 +29,10 @@ from rag.records import (
     AnswerSentence,
     Citation,
     Document,
+    Event,
     Evidence,
     Filters,
+    Found,
     Hit,
     IndexInfo,
     Paragraph,
@@ -38,7 +40,8 @@ from rag.records import (
     Ranking,
 )
 from rag.search.query import understand
-from rag.serve.app import MAX_BODY, create_app
+from rag.serve.app import create_app
+from rag.serve.edge import MAX_BODY
 from rag.serve.models import AnswerOut, DocumentOut, EpisodeOut, EpisodesOut, SearchOut
 
 
@@ -78,6 +81,12 @@ class FirstSentence:
     def __init__(self, library: IndexLibrary, retriever: WordRetriever) -> None:
         self._library, self._retriever = library, retriever
         self.threads: set[int] = set()
+
+    def stream(self, text: str, k: int = 10, filters: Filters = Filters(), **_: Any) -> Iterator[Event]:
+        answer = self.ask(text, k, filters)
+        yield Found(answer.question, answer.hits, self._library.info)
+        yield from answer.sentences
+        yield answer
 
     def ask(self, text: str, k: int = 10, filters: Filters = Filters()) -> Answer:
         self.threads.add(threading.get_ident())
@@ -347,7 +356,7 @@ def eventually(is_so: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rag.serve.app.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("rag.serve.state.LOOK_SECONDS", 0.01)
 
 
 @pytest.mark.usefixtures("impatient")

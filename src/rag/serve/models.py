@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from rag.records import Attribution
+from rag.records import Attribution, Objection
 
 
 class _Out(BaseModel):
@@ -27,10 +27,11 @@ class EvidenceOut(_Out):
 
 
 class AnswerSentenceOut(_Out):
-    """A sentence, the episodes it cites, and what it stands on."""
+    """A sentence, the episodes it cites, whether a model chose its words, and what it stands on."""
 
     text: str
     citations: list[str]
+    drafted: bool
     evidence: list[EvidenceOut]
 
 
@@ -76,16 +77,35 @@ class IndexOut(_Out):
     encoder: str
 
 
+class DraftOut(_Out):
+    """What became of a model's draft, in sentences: kept, kept under another citation, dropped (by objection); and how
+    many of the corpus's own were added. `failed` says why there is no draft, or no more of it.
+    """
+
+    model: str
+    kept: int
+    mended: int
+    dropped: int
+    objections: dict[Objection, int]
+    added: int
+    failed: str | None
+
+
 class AnswerOut(_Out):
     """An answer, or an abstention: then `sentences` is empty and `reason` says why.
 
-    `confidence` in 0..1 is how likely the corpus answers the question; null where nothing estimated it.
+    `confidence` in 0..1 is how likely the corpus answers the question; null where nothing estimated it. `standalone` is
+    the question as it was read in the light of `history`; `generator` says whose words are shown, and `draft` what
+    became of those that a model wrote, null where none was asked.
     """
 
     question: str
     answer: str
     abstained: bool
     reason: str | None
+    standalone: str | None = None
+    generator: Literal["extractive", "llm"]
+    draft: DraftOut | None = None
     confidence: float | None = None
     sentences: list[AnswerSentenceOut]
     citations: list[CitationOut]

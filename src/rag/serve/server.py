@@ -16,15 +16,23 @@ if TYPE_CHECKING:
 
 
 def run(
-    open_service: Callable[[], Service], changed: Callable[[], object], host: str = "127.0.0.1", port: int = 8000
+    open_service: Callable[[], Service],
+    changed: Callable[[], object],
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    drafts: int = 4,
 ) -> None:
     """Serve until told to stop; requests under way then have ten seconds. Raises OSError where it cannot listen."""
+    app = create_app(open_service, changed, drafts)
+    with listen(host, port) as listening, suppress(KeyboardInterrupt):
+        uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=10, server_header=False)).run(sockets=[listening])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises OSError that says what to give instead."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = socket.create_server((host, port), family=family)
+        return socket.create_server((host, port), family=family)
     except OSError as error:
         found = (error.strerror or str(error)).partition(" (")[0]
         raise OSError(error.errno, f"{found}; give another --host or --port", f"{host}:{port}") from error
-    with listening, suppress(KeyboardInterrupt):
-        config = uvicorn.Config(create_app(open_service, changed), timeout_graceful_shutdown=10, server_header=False)
-        uvicorn.Server(config).run(sockets=[listening])

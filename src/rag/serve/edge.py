@@ -1,0 +1,93 @@
+"""What is around every request: its ID, the limit on its body, its measures, an error that nobody foresaw."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rag.serve.problems import problem
+
+MAX_BODY = 64 * 1024
+"""The largest request body, in bytes."""
+MAX_CONVERSATION = 1024 * 1024
+"""The largest one where whole conversations are sent, which chat clients do with every question."""
+_CONVERSATIONS = frozenset({"/v1/chat/completions"})
+
+_log = logging.getLogger("rag.serve")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Edge:
+    """Around every request: its ID, the limit on its body, its measures, and what nobody foresaw as a plain 500."""
+
+    def __init__(self, app: ASGIApp, registry: CollectorRegistry) -> None:
+        self._app = app
+        labels = ["route", "method"]
+        self._requests = Counter("rag_http_requests", "Requests answered.", [*labels, "status"], registry=registry)
+        self._seconds = Histogram("rag_http_request_seconds", "Seconds a request.", labels, registry=registry)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        status = 0
+
+        async def send_named(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        began = time.perf_counter()
+        try:
+            most = MAX_CONVERSATION if scope["path"] in _CONVERSATIONS else MAX_BODY
+            replay = await _bounded(scope, receive, most)
+            if replay is None:
+                refusal = problem(413, f"the body is larger than {most} bytes; shorten it")
+                await refusal(scope, receive, send_named)
+            else:
+                await self._app(scope, replay, send_named)
+        except Exception:
+            _log.exception("request %s failed", request_id)
+            if status:
+                raise
+            failure = problem(500, f"something went wrong here; the server's log has it as request {request_id}")
+            await failure(scope, receive, send_named)
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+            self._requests.labels(route, method, str(status)).inc()
+            self._seconds.labels(route, method).observe(time.perf_counter() - began)
+
+
+async def _bounded(scope: Scope, receive: Receive, most: int) -> Receive | None:
+    """What gives the body again, read whole; None where it is too large, whether or not it said so."""
+    declared = Headers(scope=scope).get("content-length", "")
+    if declared.isdecimal() and (len(declared) > 18 or int(declared) > most):
+        return None
+    held: list[Message] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        held.append(message)
+        size += len(message.get("body", b""))
+        if size > most:
+            return None
+        more = message["type"] == "http.request" and message.get("more_body", False)
+    held.reverse()
+
+    async def replay() -> Message:
+        return held.pop() if held else await receive()
+
+    return replay

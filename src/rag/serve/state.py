@@ -1,0 +1,62 @@
+"""The service that answers now."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio.to_thread import run_sync
+
+from rag.errors import IndexUnusable, RagError
+
+if TYPE_CHECKING:
+    from rag.assemble import Service
+
+LOOK_SECONDS = 1.0
+"""How often the server looks whether there is a new index."""
+
+_log = logging.getLogger("rag.serve")
+
+
+class State:
+    """The service, or why there is none yet."""
+
+    def __init__(self, open_service: Callable[[], Service], changed: Callable[[], object]) -> None:
+        self._open_service, self._changed = open_service, changed
+        self.opened: Service | None = None
+        self.failed: str | None = None
+
+    async def keep(self) -> None:
+        """Open the service, and anew whenever `changed` gives another token or the last time failed.
+
+        The service opened before answers until the new one can. Failing may take a tenth of the time at most.
+        """
+        token, again = object(), 0.0
+        while True:
+            now = await run_sync(self._changed, abandon_on_cancel=True)
+            began = time.monotonic()
+            if now != token or (self.failed is not None and began >= again):
+                await self._open()
+                token, again = now, began + 10 * (time.monotonic() - began)
+            await anyio.sleep(LOOK_SECONDS)
+
+    async def _open(self) -> None:
+        failed, cause = None, None
+        try:
+            self.opened = await run_sync(self._open_service, abandon_on_cancel=True)
+        except RagError as error:
+            failed = str(error)
+        except Exception as error:
+            failed, cause = "the index could not be opened; the server's log says why", error
+        if failed not in (None, self.failed):
+            _log.error("the index is not served: %s", failed, exc_info=cause)
+        self.failed = failed
+
+    def service(self) -> Service:
+        """Raises IndexUnusable."""
+        if self.opened is None:
+            raise IndexUnusable(self.failed or "the index is still loading; try again in a moment")
+        return self.opened

@@ -1,0 +1,128 @@
+"""An answer as it comes: from the thread that makes it to the connection that reads it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Protocol
+
+import anyio
+from anyio import CapacityLimiter, from_thread
+from anyio.to_thread import run_sync
+from fastapi import Request
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from rag.errors import RagError
+from rag.records import Answer, Event
+from rag.wire import event_json
+
+HEARTBEAT = 10.0
+"""Seconds between comments that keep a silent connection open."""
+SEND_TIMEOUT = 30.0
+"""Seconds after which a reader that takes nothing is given up."""
+
+_log = logging.getLogger("rag.serve")
+
+
+class Stream(Protocol):
+    """Events, made in the thread that iterates; it ends soon after `stop()` is true."""
+
+    def __call__(self, *, stop: Callable[[], bool] = ...) -> Iterator[Event]:
+        """Begin."""
+        ...
+
+
+@asynccontextmanager
+async def events(stream: Stream, limiter: CapacityLimiter | None = None) -> AsyncIterator[AsyncIterator[Event]]:
+    """The events of a stream, which runs in a thread of its own pace; leaving ends it.
+
+    They wait for whoever reads them, so a slow reader holds no thread; an answer has few of them. What the stream
+    raises is raised where its events are read.
+    """
+    gone = threading.Event()
+    put, get = anyio.create_memory_object_stream[Event | Exception](math.inf)
+
+    def work() -> None:
+        try:
+            for event in stream(stop=gone.is_set):
+                from_thread.run_sync(put.send_nowait, event)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            pass  # nobody reads any more
+        except Exception as error:
+            from_thread.run_sync(put.send_nowait, error)
+        finally:
+            from_thread.run_sync(put.close)
+
+    async def read() -> AsyncIterator[Event]:
+        async for item in get:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+    failure: Exception | None = None
+    async with anyio.create_task_group() as group:
+        group.start_soon(partial(run_sync, work, abandon_on_cancel=True, limiter=limiter))
+        try:
+            with get, put:
+                yield read()
+        except Exception as error:  # raised below, since a task group would wrap it
+            failure = error
+        finally:
+            gone.set()
+            group.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def last(stream: Stream, request: Request, limiter: CapacityLimiter | None = None) -> Answer | None:
+    """The answer that a stream ends with; None where whoever asked is gone, which ends the stream."""
+    answer: Answer | None = None
+
+    async def leave_with_the_reader(scope: anyio.CancelScope) -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        scope.cancel()
+
+    failure: Exception | None = None
+    async with anyio.create_task_group() as group:
+        group.start_soon(leave_with_the_reader, group.cancel_scope)
+        try:
+            async with events(stream, limiter) as found:
+                async for event in found:
+                    answer = event if isinstance(event, Answer) else None
+        except Exception as error:
+            failure = error
+        group.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return answer
+
+
+def sse(stream: Stream, limiter: CapacityLimiter | None = None) -> EventSourceResponse:
+    """A stream as server-sent events: `hits`, `sentence`, `dropped`, `done`; `error` where it breaks off."""
+
+    async def lines() -> AsyncIterator[ServerSentEvent]:
+        try:
+            async with events(stream, limiter) as found:
+                async for event in found:
+                    name, value = event_json(event)
+                    yield _event(name, value)
+        except RagError as error:
+            yield _event("error", {"detail": str(error), "retry": error.retry})
+        except Exception:
+            _log.exception("a stream failed")
+            yield _event("error", {"detail": "something went wrong here; the server's log has it", "retry": False})
+
+    return EventSourceResponse(
+        lines(), ping=HEARTBEAT, send_timeout=SEND_TIMEOUT, headers={"cache-control": "no-store"}, sep="\n"
+    )
+
+
+def _event(name: str, value: object) -> ServerSentEvent:
+    # In ASCII, so that no reader takes a character of the corpus for a line break.
+    return ServerSentEvent(json.dumps(value), event=name, sep="\n")
