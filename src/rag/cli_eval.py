@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from rag.errors import UserError
-from rag.terminal import json_option, print_json, progress, retriever_option, say, settings
+from rag.terminal import generator_option, json_option, print_json, progress, retriever_option, say, settings
 
 
 @click.group("eval")
@@ -71,14 +71,18 @@ def eval_retrieval(
 @_folder
 @click.option("--split", help="Which questions: dev or test.")
 @retriever_option
+@generator_option
 @json_option
 @click.pass_context
-def eval_answers(ctx: click.Context, /, folder: Path, split: str | None, retriever: str | None, as_json: bool) -> None:
+def eval_answers(
+    ctx: click.Context, /, folder: Path, split: str | None, retriever: str | None, generator: str | None, as_json: bool
+) -> None:
     """Judge the answers to FOLDER's questions."""
     from rag.evals.table import format_table
     from rag.judge import judge_answers
 
-    report = judge_answers(settings(ctx, search__retriever=retriever), folder, split, progress=progress)
+    chosen = settings(ctx, search__retriever=retriever, generator=generator)
+    report = judge_answers(chosen, folder, split, progress=progress)
     if as_json:
         print_json(report.to_dict())
     else:

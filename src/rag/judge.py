@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rag.assemble import index_again, open_collection, open_service
+from rag.assemble import index_again, open_collection, open_generator, open_service
 from rag.errors import UserError
 from rag.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Generator as Written
+
     from rag.answer.answerability import Answerability
     from rag.assemble import Service
     from rag.evals.answerability import AnswerabilityReport, Pair
@@ -24,8 +28,8 @@ if TYPE_CHECKING:
     from rag.evals.trec import Run
     from rag.evals.verifier import Claim, VerifierReport
     from rag.index.encode import Progress
-    from rag.ports import Retriever, TokenEncoder
-    from rag.records import Evidence
+    from rag.ports import Generator, Pieces, Retriever, TokenEncoder
+    from rag.records import Evidence, Message
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -115,22 +119,57 @@ def judge_collection(service: Service, collection: Collection, *, progress: Prog
 
 
 def judge_answers(settings: Settings, folder: Path, split: str | None, *, progress: Progress) -> AnswerReport:
-    """The report on the answers to a folder's questions."""
+    """The report on the answers to a folder's questions, by the generator of the settings."""
     from rag.evals.evaluate import evaluate_answers
 
-    service = open_service(settings)
+    generator = open_generator(settings) if settings.generator == "llm" else None
+    service = open_service(settings, generator=generator)
+    drafter = service.drafter()
+    timed = None if drafter is None else _Timed(drafter)
 
     def quote_of(evidence: Evidence) -> str:
         return service.library.document(evidence.document).text[evidence.start : evidence.end]
 
     return evaluate_answers(
-        lambda text: service.answerer.ask(text, service.k),
+        lambda text: service.answerer.ask(text, service.k, generator=timed),
         _questions(folder, split),
         quote_of,
         lambda i: progress(i, len(i), "asking"),
         name=folder.name,
         retriever=service.retriever.name,
+        tokens_per_second=lambda: timed.speed() if timed else None,
     )
+
+
+class _Timed:
+    """A generator whose tokens and seconds are counted."""
+
+    def __init__(self, inner: Generator) -> None:
+        self._inner, self.name, self.context = inner, inner.name, inner.context
+        self._tokens, self._seconds = 0, 0.0
+
+    def tokens(self, text: str) -> int:
+        """As the inner one counts."""
+        return self._inner.tokens(text)
+
+    def stream(self, messages: Sequence[Message], limit: int, stop: Callable[[], bool]) -> Pieces:
+        """What the inner one writes."""
+        return self._counted(self._inner.stream(messages, limit, stop))
+
+    def _counted(self, inner: Pieces) -> Written[str, None, None]:
+        began, text = time.perf_counter(), ""
+        with closing(inner) as pieces:
+            try:
+                for piece in pieces:
+                    text += piece
+                    yield piece
+            finally:
+                self._tokens += self.tokens(text)
+                self._seconds += time.perf_counter() - began
+
+    def speed(self) -> float | None:
+        """Tokens a second, None where none was written."""
+        return self._tokens / self._seconds if self._tokens else None
 
 
 def judge_all(settings: Settings, folder: Path, *, progress: Progress, say: Callable[[str], None]) -> Baseline:

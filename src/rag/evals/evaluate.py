@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import UserError
+from rag.evals.drafts import report_drafts
 from rag.evals.metrics import (
     ANSWER_MEASURES,
     RETRIEVAL_MEASURES,
@@ -167,8 +168,11 @@ def evaluate_answers(
     *,
     name: str = "answers",
     retriever: str = "",
+    tokens_per_second: Callable[[], float | None] = lambda: None,
 ) -> AnswerReport:
     """Asks every question, one at a time, and reports; `quote_of` gives the slice that an evidence points at.
+
+    `tokens_per_second` is asked at the end, how fast drafts were written.
 
     Latency is wall time around `ask`. What `ask` raises goes through.
     """
@@ -178,6 +182,7 @@ def evaluate_answers(
     rows: Rows = {}
     found: Found = {}
     sure: dict[str, float | None] = {}
+    answers: list[Answer] = []
     for question in (progress or iter)(held):
         start = time.perf_counter()
         answer = ask(question.text)
@@ -186,6 +191,7 @@ def evaluate_answers(
         rows[question.id] = {**score_answer(question, answer, quote_of), "correct": right, "latency_ms": took}
         found[question.id] = [{"text": s.text, "citations": list(s.citations)} for s in answer.sentences]
         sure[question.id] = answer.confidence
+        answers.append(answer)
     latency = np.quantile([row["latency_ms"] for row in rows.values()], [0.5, 0.95]).tolist() if rows else []
     summary = _summary(rows, ANSWER_MEASURES, {question.id: question.type for question in held})
     quantiles = dict(zip(("p50", "p95"), latency, strict=False))
@@ -195,7 +201,8 @@ def evaluate_answers(
             rows[id]["confidence"] = confidence or 0.0
         ranking = _confidence(rows, {question.id: question.answerable for question in held})
     texts = {question.id: question.text for question in held}
-    return AnswerReport(name, retriever, len(rows), *summary, rows, quantiles, *ranking, texts, found)
+    drafts = report_drafts(answers, tokens_per_second())
+    return AnswerReport(name, retriever, len(rows), *summary, rows, quantiles, *ranking, texts, found, drafts)
 
 
 def _confidence(rows: Rows, answerable: Mapping[str, bool]) -> tuple[Estimate | None, Estimate]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rag.evals.datasets import Qrels
+    from rag.evals.drafts import DraftReport
 
 Rows = dict[str, dict[str, float]]
 """Query id -> measure -> value."""
@@ -60,7 +61,8 @@ class RetrievalReport:
 class AnswerReport:
     """How good answers are, in ANSWER_MEASURES; a measure counts the questions that have a share in it.
 
-    As RetrievalReport; `found` holds the sentences shown, none for an abstention. `latency_ms` has the quantiles "p50"
+    As RetrievalReport; `found` holds the sentences shown, none for an abstention; `drafts` is
+    what a model's drafts come to, where one was asked. `latency_ms` has the quantiles "p50"
     and "p95" of the time a question took, and a row its own. A row has "correct", 1 where it is `answered_rightly`.
 
     Where answers have a confidence, a row has it too (0 for an answer without one), and of all questions `auroc` says
@@ -79,6 +81,7 @@ class AnswerReport:
     aurc: Estimate | None = None
     questions: dict[str, str] = field(default_factory=dict)
     found: Found = field(default_factory=dict)
+    drafts: DraftReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Dictionaries, strings and numbers, for JSON; a figure that is None has no key."""

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rag.evals.compare import Comparison, Difference, Moved
+    from rag.evals.drafts import DraftReport
     from rag.evals.gate import Verdict
     from rag.evals.lint import Lint
     from rag.evals.report import RetrievalReport
@@ -29,7 +30,23 @@ def format_table(report: RetrievalReport | AnswerReport) -> str:
     lines = ["  ".join(title), *aligned(table)]
     if isinstance(report, AnswerReport) and report.latency_ms:
         lines.append("latency  " + "  ".join(f"{name} {value:.1f} ms" for name, value in report.latency_ms.items()))
+    if isinstance(report, AnswerReport) and report.drafts:
+        lines += _drafts(report.drafts)
     return "\n".join(lines)
+
+
+def _drafts(drafts: DraftReport) -> list[str]:
+    checked = drafts.kept + drafts.mended + drafts.dropped or 1
+    counts = {"kept": drafts.kept, "mended": drafts.mended, "dropped": drafts.dropped}
+    shares = ", ".join(f"{name} {count} ({count / checked:.0%})" for name, count in counts.items())
+    why = ", ".join(f"{name} {count}" for name, count in drafts.objections.items())
+    speed = "" if drafts.tokens_per_second is None else f", {drafts.tokens_per_second:.1f} tokens a second"
+    lines = [
+        f"drafts   {drafts.drafts} by {drafts.model}: sentences {shares}{speed}",
+        f"shown    {drafts.shown} sentences, {drafts.added} added from the corpus, {len(drafts.unfounded)} unfounded; "
+        f"{drafts.fallbacks} answers show nothing of their draft, {drafts.failed} drafts failed",
+    ]
+    return [*lines, *([f"dropped  {why}"] if why else []), *(f"unfounded  {_clean(text)}" for text in drafts.unfounded)]
 
 
 def format_comparison(comparison: Comparison) -> str:
