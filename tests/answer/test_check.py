@@ -113,7 +113,7 @@ def test_a_sentence_beside_the_question_is_dropped_as_such() -> None:
     near, far = told("RL wins. SFT loses", [(), ()])
     far = Candidate(far.passage, far.sentence, 1, 0.1, 0.1, frozenset(), standing=0.3)
     near = Candidate(near.passage, near.sentence, 1, 1.0, 1.0, frozenset(), standing=1.0)
-    checker = Checker([near, far], relevance=0.7)
+    checker = Checker([near, far], least=0.7)
     assert checker.check("SFT loses.") == Dropped("off_topic")
     assert not isinstance(checker.check("RL wins."), Dropped)
 

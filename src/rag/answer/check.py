@@ -29,14 +29,12 @@ class Checker:
 
     What passes says what one quote says (`rag.answer.verify`) and carries that quote's episodes, whatever it cited.
     A sentence that leans on the one before it in its document ("It costs …") brings that one along. Off topic is what
-    only candidates support that stand below `relevance` times the best one's standing.
+    only candidates support that stand below `least`.
     """
 
-    def __init__(
-        self, evidence: Sequence[Candidate], id_pattern: str = DEFAULT_PATTERN, relevance: float = 0.0
-    ) -> None:
+    def __init__(self, evidence: Sequence[Candidate], id_pattern: str = DEFAULT_PATTERN, least: float = 0.0) -> None:
         self._evidence, self._id_pattern = tuple(evidence), id_pattern
-        self._least = relevance * max((c.standing for c in evidence), default=0.0)
+        self._least = least
         self._before = {(c.passage.id, c.sentence.end): c for c in evidence}
         self._said: set[object] = set()
         self._last: Candidate | None = None

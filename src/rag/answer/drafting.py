@@ -56,8 +56,9 @@ class Drafting:
     ) -> Iterator[AnswerSentence | Dropped]:
         """Each sentence as it passes or is dropped. Never raises BackendFailed: the report says what failed."""
         values = self._values
-        told = prompt(question, ranked, self._generator, values.tokens, self._id_pattern, values.passages)
-        checker = self._checker = Checker(told.evidence, self._id_pattern, values.relevance)
+        least = values.relevance * max((c.standing for c in ranked), default=0.0)
+        told = prompt(question, ranked, self._generator, values.tokens, self._id_pattern, values.passages, least)
+        checker = self._checker = Checker(told.evidence, self._id_pattern, least)
         if not told.evidence:
             self._failed = "no passage fits into the model's context"
             return

@@ -39,12 +39,14 @@ def prompt(
     limit: int,
     id_pattern: str = DEFAULT_PATTERN,
     passages: int = 10,
+    least: float = 0.0,
 ) -> Prompt:
     """The rules, as many of the best candidates' passages as fit beside a draft of `limit` tokens, and the question.
 
-    A passage that does not fit is left out whole, and the next one tried. No passage fits: no evidence.
+    Passages are those of candidates that stand at `least` or above. One that does not fit is left out whole, and the
+    next one tried. No passage fits: no evidence.
     """
-    order = list(dict.fromkeys(c.passage.id for c in ranked))[:passages]
+    order = list(dict.fromkeys(c.passage.id for c in ranked if c.standing >= least))[:passages]
     by_passage = {id: [c for c in ranked if c.passage.id == id] for id in order}
     asked = f"Question: {question.text}\nAnswer:"
     room = generator.context - limit - generator.tokens(_RULES) - generator.tokens(asked) - 3 * _OVERHEAD

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rag.evals.report import Found, Rows
     from rag.evals.trec import Run
     from rag.ports import Retriever
-    from rag.records import Answer, Evidence, Hit, Passage
+    from rag.records import Answer, AnswerSentence, Evidence, Hit, Passage
 
     Progress = Callable[[Sequence[Any]], Iterable[Any]]
 
@@ -189,7 +189,7 @@ def evaluate_answers(
         took = 1000 * (time.perf_counter() - start)
         right = float(answered_rightly(question, answer))
         rows[question.id] = {**score_answer(question, answer, quote_of), "correct": right, "latency_ms": took}
-        found[question.id] = [{"text": s.text, "citations": list(s.citations)} for s in answer.sentences]
+        found[question.id] = [_shown(sentence) for sentence in answer.sentences]
         sure[question.id] = answer.confidence
         answers.append(answer)
     latency = np.quantile([row["latency_ms"] for row in rows.values()], [0.5, 0.95]).tolist() if rows else []
@@ -203,6 +203,11 @@ def evaluate_answers(
     texts = {question.id: question.text for question in held}
     drafts = report_drafts(answers, tokens_per_second())
     return AnswerReport(name, retriever, len(rows), *summary, rows, quantiles, *ranking, texts, found, drafts)
+
+
+def _shown(sentence: AnswerSentence) -> dict[str, object]:
+    shown: dict[str, object] = {"text": sentence.text, "citations": list(sentence.citations)}
+    return shown | ({"quotes": [e.quote for e in sentence.evidence]} if sentence.drafted else {})
 
 
 def _confidence(rows: Rows, answerable: Mapping[str, bool]) -> tuple[Estimate | None, Estimate]:

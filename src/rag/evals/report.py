@@ -22,7 +22,8 @@ Rows = dict[str, dict[str, float]]
 """Query id -> measure -> value."""
 
 Found = dict[str, list[dict[str, Any]]]
-"""Query id -> what was found, best first: {"id", "text"} of a ranking, {"text", "citations"} of an answer."""
+"""Query id -> what was found, best first: {"id", "text"} of a ranking, {"text", "citations"} of an answer, and
+"quotes" where a model chose the words."""
 
 
 @dataclass(frozen=True, slots=True)
