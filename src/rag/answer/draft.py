@@ -21,6 +21,7 @@ _TAG = re.compile(r"<!--.*?(?:-->|\Z)|</?[A-Za-z][^<>]*(?:>|\Z)", re.S)
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")
 _LEAD = re.compile(r"\A\s*(?:#{1,6}\s+|>\s*|[-*+•]\s+|\d{1,2}[.)]\s+|```\w*)+")
 _BARE = re.compile(r"[\W_]*(?:\d{1,2}[\W_]*)?")  # no word, or the number of one of a list
+_LABEL = re.compile(r"\A(?:\*\*)?(?:answer|response)\s*:(?:\*\*)?\s*", re.I)
 _INVISIBLE = ("Cc", "Cf", "Co", "Cs")
 _NUMBERED = re.compile(r"\s*\[\d{1,3}\]")
 
@@ -55,7 +56,7 @@ def finished(pieces: Iterable[str], id_pattern: str = DEFAULT_PATTERN) -> Iterat
 def _sentences(line: str, id_pattern: str) -> Iterator[str]:
     text = neutral(line)
     for start, end in claim_spans(text, 0, len(text), id_pattern):
-        sentence = _LEAD.sub("", text[start:end])  # "1. …  2. …" on one line
+        sentence = _LABEL.sub("", _LEAD.sub("", text[start:end]))  # "1. …  2. …" on one line
         if not _BARE.fullmatch(sentence):
             yield sentence
 
