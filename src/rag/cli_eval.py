@@ -72,17 +72,25 @@ def eval_retrieval(
 @click.option("--split", help="Which questions: dev or test.")
 @retriever_option
 @generator_option
+@click.option("--as-typed", is_flag=True, help="Without the conversation that a question comes after.")
 @json_option
 @click.pass_context
 def eval_answers(
-    ctx: click.Context, /, folder: Path, split: str | None, retriever: str | None, generator: str | None, as_json: bool
+    ctx: click.Context,
+    /,
+    folder: Path,
+    split: str | None,
+    retriever: str | None,
+    generator: str | None,
+    as_typed: bool,
+    as_json: bool,
 ) -> None:
-    """Judge the answers to FOLDER's questions."""
+    """Judge the answers to FOLDER's questions, or to those of a file such as evals/conversations.jsonl."""
     from rag.evals.table import format_table
     from rag.judge import judge_answers
 
     chosen = settings(ctx, search__retriever=retriever, generator=generator)
-    report = judge_answers(chosen, folder, split, progress=progress)
+    report = judge_answers(chosen, folder, split, progress=progress, alone=as_typed)
     if as_json:
         print_json(report.to_dict())
     else:

@@ -118,8 +118,13 @@ def judge_collection(service: Service, collection: Collection, *, progress: Prog
     return Judged(found.run, collection.qrels, report)
 
 
-def judge_answers(settings: Settings, folder: Path, split: str | None, *, progress: Progress) -> AnswerReport:
-    """The report on the answers to a folder's questions, by the generator of the settings."""
+def judge_answers(
+    settings: Settings, folder: Path, split: str | None, *, progress: Progress, alone: bool = False
+) -> AnswerReport:
+    """The report on the answers to a folder's questions, by the generator of the settings.
+
+    With `alone`, a question is asked as it was typed, without the conversation before it.
+    """
     from rag.evals.evaluate import evaluate_answers
 
     generator = open_generator(settings) if settings.generator == "llm" else None
@@ -131,11 +136,11 @@ def judge_answers(settings: Settings, folder: Path, split: str | None, *, progre
         return service.library.document(evidence.document).text[evidence.start : evidence.end]
 
     return evaluate_answers(
-        lambda text: service.answerer.ask(text, service.k, generator=timed),
+        lambda q: service.answerer.ask(q.text, service.k, history=() if alone else q.history, generator=timed),
         _questions(folder, split),
         quote_of,
         lambda i: progress(i, len(i), "asking"),
-        name=folder.name,
+        name=folder.stem,
         retriever=service.retriever.name,
         tokens_per_second=lambda: timed.speed() if timed else None,
     )

@@ -1,6 +1,5 @@
 """A follow-up in the light of a conversation."""
 
-import json
 import re
 import time
 import unicodedata
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from fakes import Rarity
 from rag.answer.converse import TOKENS, WRITTEN, standalone
 from rag.errors import BackendFailed
+from rag.evals.datasets import load_questions
 from rag.records import Message, Turn
 from rag.search.query import MAX_CHARS, named_episodes
 
@@ -295,20 +295,20 @@ CONVERSATIONS = Path(__file__).resolve().parents[2] / "evals" / "conversations.j
 
 
 def test_most_conversations_of_the_evaluation_are_read_as_they_are_meant() -> None:
-    rows = [json.loads(line) for line in CONVERSATIONS.read_text(encoding="utf-8").splitlines()]
+    rows = load_questions(CONVERSATIONS)
     known = [f"E{n:03d}" for n in range(1, 186)]
     found = {True: 0, False: 0}
     for row in rows:
-        history = [Turn(turn["question"], turn["answer"]) for turn in row["history"]]
-        found[row["leans"]] += standalone(row["question"], history, known, Rarity()) is not None
+        found[row.type == "leans"] += standalone(row.text, row.history, known, Rarity()) is not None
     assert found[False] == 0
     assert found[True] >= 27, "of 34; what is missed is asked as it was typed"
 
 
 def test_every_conversation_of_the_evaluation_quotes_its_document() -> None:
     corpus = CONVERSATIONS.parents[1] / "corpus"
-    rows = [json.loads(line) for line in CONVERSATIONS.read_text(encoding="utf-8").splitlines()]
-    assert {row["split"] for row in rows} == {"dev", "test"}
+    rows = load_questions(CONVERSATIONS)
+    assert {row.split for row in rows} == {"dev", "test"}
     for row in rows:
-        assert row["quote"] in (corpus / f"{row['document']}.md").read_text(encoding="utf-8"), row["id"]
-        assert (row["split"] == "dev") == (int(row["episodes"][0][1:]) % 2 == 1), row["id"]
+        for document, quote in row.quotes:
+            assert quote in (corpus / f"{document}.md").read_text(encoding="utf-8"), row.id
+        assert (row.split == "dev") == (int(row.episodes[0][1:]) % 2 == 1), row.id

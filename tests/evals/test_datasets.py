@@ -8,6 +8,7 @@ import pytest
 
 from rag.errors import UserError
 from rag.evals.datasets import DatasetError, load_beir, load_questions
+from rag.records import Turn
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -52,11 +53,17 @@ def test_questions_load_from_the_file_or_its_folder(tmp_path: Path) -> None:
     assert second.facts == ()
 
 
+def test_a_question_may_come_after_a_conversation(tmp_path: Path) -> None:
+    path = write_questions(tmp_path, QUESTION | {"history": [{"question": "which recipe?", "answer": "That. [E026]"}]})
+    assert load_questions(path)[0].history == (Turn("which recipe?", "That. [E026]"),)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         ({"split": "train"}, "'split' is 'train'"),
         ({"fact": ["typo"]}, "unknown key 'fact'"),
+        ({"history": [{"question": "which?"}]}, "'history' is"),
         ({"episodes": "E026"}, "'episodes' is 'E026'"),
         ({"quotes": [{"document": "reviews/rl"}]}, "'quotes' is"),
         ({"question": "  "}, "'question' is '  '"),

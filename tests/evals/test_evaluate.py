@@ -174,7 +174,7 @@ def quote_of(item: Evidence) -> str:
 
 
 def test_an_answer_report_counts_a_measure_where_it_applies() -> None:
-    report = evaluate_answers(ask, QUESTIONS, quote_of, name="own", retriever="overlap")
+    report = evaluate_answers(lambda q: ask(q.text), QUESTIONS, quote_of, name="own", retriever="overlap")
     assert {name: (estimate.mean, estimate.n) for name, estimate in report.measures.items()} == {
         "citation_precision": (1, 2), "citation_recall": (1, 2), "quote_precision": (1, 2), "quote_recall": (1, 2),
         "fact_recall": (1, 2), "unsupported_share": (0, 2), "abstention_precision": (1, 1),
@@ -191,7 +191,7 @@ def test_an_answer_report_counts_a_measure_where_it_applies() -> None:
 
 
 def test_a_report_on_answers_says_what_was_asked_and_shown() -> None:
-    report = evaluate_answers(ask, QUESTIONS, quote_of)
+    report = evaluate_answers(lambda q: ask(q.text), QUESTIONS, quote_of)
     assert report.questions == QUERIES
     assert report.found["rate"] == []
     assert report.found["mix"] == [{"text": "Mixing real data prevents collapse.", "citations": ["E041"]}]
@@ -199,13 +199,13 @@ def test_a_report_on_answers_says_what_was_asked_and_shown() -> None:
 
 
 def test_confidence_is_judged_where_answers_have_one() -> None:
-    unsure = evaluate_answers(ask, QUESTIONS, quote_of)
+    unsure = evaluate_answers(lambda q: ask(q.text), QUESTIONS, quote_of)
     assert (unsure.auroc, unsure.aurc) == (None, None)
     assert not {"auroc", "aurc"} & unsure.to_dict().keys()
     assert not any("confidence" in row for row in unsure.rows.values())
 
     sure = {"loss problems": 0.9, "real data": None, "learning rate": 0.4}
-    report = evaluate_answers(lambda text: replace(ask(text), confidence=sure[text]), QUESTIONS, quote_of)
+    report = evaluate_answers(lambda q: replace(ask(q.text), confidence=sure[q.text]), QUESTIONS, quote_of)
     assert [row["confidence"] for row in report.rows.values()] == [0.9, 0, 0.4]
     assert report.auroc is not None
     assert report.aurc is not None
@@ -215,7 +215,7 @@ def test_confidence_is_judged_where_answers_have_one() -> None:
     assert report.to_dict()["auroc"]["mean"] == 0.5
     assert [line.split()[0] for line in format_table(report).splitlines()[-3:]] == ["auroc", "aurc", "latency"]
 
-    answerable = evaluate_answers(lambda text: replace(ask(text), confidence=0.5), QUESTIONS[:2], quote_of)
+    answerable = evaluate_answers(lambda q: replace(ask(q.text), confidence=0.5), QUESTIONS[:2], quote_of)
     assert answerable.auroc is None
     assert answerable.aurc is not None
     assert answerable.aurc.mean == 0
@@ -226,10 +226,10 @@ def test_latency_is_the_milliseconds_around_the_question() -> None:
         time.sleep(0.02)
         return ask(text)
 
-    assert 20 <= evaluate_answers(slow, QUESTIONS, quote_of).latency_ms["p50"] < 10_000
+    assert 20 <= evaluate_answers(lambda q: slow(q.text), QUESTIONS, quote_of).latency_ms["p50"] < 10_000
 
 
 def test_no_questions_are_an_empty_report() -> None:
-    report = evaluate_answers(ask, [], quote_of)
+    report = evaluate_answers(lambda q: ask(q.text), [], quote_of)
     assert (report.queries, report.measures, report.latency_ms) == (0, {}, {})
     assert format_table(report).startswith("answers  0 questions")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rag.errors import UserError
+from rag.records import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 Qrels = dict[str, dict[str, int]]
 """Query id -> document id -> grade; 0 and below is judged and not relevant. In the order of the file."""
 
+_TURN = {"question", "answer"}
 _REQUIRED = {"id", "question", "type", "split"}
-_OPTIONAL = {"episodes", "quotes", "facts"}
+_OPTIONAL = {"episodes", "quotes", "facts", "history"}
 
 
 class DatasetError(UserError):
@@ -34,7 +36,7 @@ class EvalQuestion:
 
     `episodes` are IDs as the corpus writes them; `quotes` are (document, quote) pairs, each quote verbatim in the
     document; an entry of `facts` lists alternatives separated by " | ". `split` is "dev" or "test". A `type` may have a
-    kind behind a slash: "unanswerable/premise".
+    kind behind a slash: "unanswerable/premise". `history` is the conversation that the question comes after.
     """
 
     id: str
@@ -44,6 +46,7 @@ class EvalQuestion:
     quotes: tuple[tuple[str, str], ...] = ()
     facts: tuple[str, ...] = ()
     split: str = "dev"
+    history: tuple[Turn, ...] = ()
 
     @property
     def answerable(self) -> bool:
@@ -119,7 +122,11 @@ def _question(path: Path, line: int, row: Mapping[str, object]) -> EvalQuestion:
     if not isinstance(quotes, list) or not all(isinstance(q, dict) and set(q) == {"document", "quote"} for q in quotes):
         raise DatasetError(path, line, f"'quotes' is {quotes!r}", 'wanted a list of {"document": …, "quote": …}')
     pairs = tuple((_text(path, line, q, "document"), _text(path, line, q, "quote")) for q in quotes)
-    question = EvalQuestion(id, text, kind, strings("episodes"), pairs, strings("facts"), split)
+    history = row.get("history", [])
+    if not isinstance(history, list) or any(not isinstance(t, dict) or set(t) != _TURN for t in history):
+        raise DatasetError(path, line, f"'history' is {history!r:.80}", 'wanted a list of {"question": …, "answer": …}')
+    turns = tuple(Turn(_text(path, line, t, "question"), _text(path, line, t, "answer", "")) for t in history)
+    question = EvalQuestion(id, text, kind, strings("episodes"), pairs, strings("facts"), split, turns)
     if question.answerable and not (question.quotes or question.episodes):
         raise DatasetError(path, line, f"{id!r} has no gold", 'wanted quotes or episodes, or the type "unanswerable"')
     if not question.answerable and (question.quotes or question.facts):

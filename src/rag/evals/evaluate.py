@@ -161,7 +161,7 @@ def report_retrieval(
 
 
 def evaluate_answers(
-    ask: Callable[[str], Answer],
+    ask: Callable[[EvalQuestion], Answer],
     questions: Iterable[EvalQuestion],
     quote_of: Callable[[Evidence], str],
     progress: Progress | None = None,
@@ -185,7 +185,7 @@ def evaluate_answers(
     answers: list[Answer] = []
     for question in (progress or iter)(held):
         start = time.perf_counter()
-        answer = ask(question.text)
+        answer = ask(question)
         took = 1000 * (time.perf_counter() - start)
         right = float(answered_rightly(question, answer))
         rows[question.id] = {**score_answer(question, answer, quote_of), "correct": right, "latency_ms": took}
