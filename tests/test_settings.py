@@ -58,3 +58,39 @@ def test_an_id_pattern_is_taken(pattern: str) -> None:
 def test_an_id_pattern_that_cannot_serve_is_refused(pattern: str, why: str) -> None:
     with pytest.raises(SettingsError, match=rf"setting 'id_pattern': .*{why}"):
         read(RAG_ID_PATTERN=pattern)
+
+
+def test_a_language_model_comes_from_the_environment_as_others_spell_theirs() -> None:
+    llm = read(
+        RAG_LLM_BASE_URL="http://127.0.0.1:11434/v1/",
+        RAG_LLM_MODEL="qwen",
+        RAG_LLM_API_KEY="sk-1",
+        RAG_LLM__RETRIES="1",
+    ).llm
+    assert (llm.base_url, llm.model, llm.retries) == ("http://127.0.0.1:11434/v1", "qwen", 1)
+    assert "sk-1" not in repr(llm)
+
+
+def test_nothing_set_means_no_model() -> None:
+    settings = read()
+    assert (settings.generator, settings.llm.base_url, settings.llm.gguf) == ("extractive", None, None)
+
+
+@pytest.mark.parametrize(
+    ("environment", "why"),
+    [
+        ({"RAG_LLM_BASE_URL": "http://a.example/v1"}, "RAG_LLM_MODEL="),
+        ({"RAG_LLM_BASE_URL": "ftp://a.example", "RAG_LLM_MODEL": "m"}, "no http address"),
+        ({"RAG_LLM_BASE_URL": "http://me:sk-1@a.example/v1", "RAG_LLM_MODEL": "m"}, "RAG_LLM_API_KEY"),
+        ({"RAG_LLM_BASE_URL": "http://a", "RAG_LLM_MODEL": "m", "RAG_LLM_GGUF": "x.gguf"}, "two models"),
+        ({"RAG_LLM_CONTEXT": "2048", "RAG_LLM_ANSWER": "2000"}, "above half of context"),
+        ({"RAG_LLM_KEY": "sk-1"}, "llm.key"),
+        ({"RAG_GENERATOR": "llm", "RAG_LLM_API_KEY": "sk-1"}, "no language model is configured"),
+    ],
+)
+def test_a_language_model_that_cannot_serve_is_refused_without_its_key(environment: dict[str, str], why: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read(**environment)
+    assert why in str(refused.value)
+    assert "sk-1" not in str(refused.value)
+    assert refused.value.__cause__ is None

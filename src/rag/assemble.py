@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rag.errors import NotFound, UserError
 from rag.search.query import named_episodes
-from rag.settings import Settings
+from rag.settings import NO_MODEL, Settings
 
 if TYPE_CHECKING:
     from rag.answer.answerer import Answerer
@@ -48,9 +48,7 @@ class Service:
         if (name or self.by_default) != "llm":
             return None
         if self.generator is None:
-            raise UserError(
-                "no language model is configured; set RAG_LLM_BASE_URL and RAG_LLM_MODEL, or RAG_LLM_GGUF to a file"
-            )
+            raise UserError(NO_MODEL)
         return self.generator
 
     def episode(self, name: str) -> str | None:

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from rag.errors import SettingsError
 
 PREFIX = "RAG_"
+NO_MODEL = "no language model is configured; set RAG_LLM_BASE_URL and RAG_LLM_MODEL, or RAG_LLM_GGUF to a file"
 
 
 class _Section(BaseModel):
@@ -140,6 +141,12 @@ class Settings(_Section):
     generator: Literal["extractive", "llm"] = "extractive"
     llm: LanguageModelSettings = LanguageModelSettings()
 
+    @model_validator(mode="after")
+    def _there(self) -> Settings:
+        if self.generator == "llm" and not (self.llm.base_url or self.llm.gguf):
+            raise ValueError(f"generator is 'llm', and {NO_MODEL}")
+        return self
+
 
 def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
     """Merge the three sources. `file` None means `rag.toml` where there is one. Raises SettingsError."""
@@ -164,8 +171,8 @@ def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapp
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         message = first["msg"].removeprefix("Value error, ")
-        found = "" if where.startswith("llm") else f" (found {first.get('input')!r})"  # it may hold a key
-        raise SettingsError(f"setting {where!r}: {message}{found}") from None
+        found = "" if where.split(".")[0] in ("", "llm") else f" (found {first.get('input')!r})"  # it may hold a key
+        raise SettingsError(f"setting {where!r}: {message}{found}" if where else message) from None
 
 
 def _put(values: dict[str, Any], names: list[str], value: Any) -> None:
