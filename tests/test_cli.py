@@ -75,6 +75,12 @@ def test_an_answer_is_one_json_object_whose_quotes_slice_back(folder: Path) -> N
             assert document["text"][evidence["start"] : evidence["end"]] == evidence["quote"]
 
 
+def test_asking_for_a_model_that_is_not_configured_is_one_line_and_searching_needs_none(folder: Path) -> None:
+    done = rag("ask", "--generator", "llm", "how long?", cwd=folder)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "set RAG_LLM_BASE_URL and RAG_LLM_MODEL" in done.stderr
+
+
 def test_what_the_corpus_does_not_say_is_said_so(folder: Path) -> None:
     done = rag("ask", "who discovered penicillin?", "--json", cwd=folder)
     answer = json.loads(done.stdout)

@@ -74,6 +74,7 @@ def test_a_language_model_comes_from_the_environment_as_others_spell_theirs() ->
 def test_nothing_set_means_no_model() -> None:
     settings = read()
     assert (settings.generator, settings.llm.base_url, settings.llm.gguf) == ("extractive", None, None)
+    assert read(RAG_LLM_BASE_URL="", RAG_LLM_MODEL="", RAG_LLM_API_KEY="") == settings
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,11 @@ def test_nothing_set_means_no_model() -> None:
         ({"RAG_LLM_BASE_URL": "http://a", "RAG_LLM_MODEL": "m", "RAG_LLM_GGUF": "x.gguf"}, "two models"),
         ({"RAG_LLM_CONTEXT": "2048", "RAG_LLM_ANSWER": "2000"}, "above half of context"),
         ({"RAG_LLM_KEY": "sk-1"}, "llm.key"),
-        ({"RAG_GENERATOR": "llm", "RAG_LLM_API_KEY": "sk-1"}, "no language model is configured"),
+        ({"RAG_LLM_BASE_URL": "http://a:99999/v1", "RAG_LLM_MODEL": "m"}, "no http address"),
+        ({"RAG_LLM_BASE_URL": "http://a b/v1", "RAG_LLM_MODEL": "m"}, "no http address"),
+        ({"RAG_API_KEY": "sk-1"}, "api_key"),
+        ({"RAG_LLM": "sk-1", "RAG_LLM_MODEL": "m"}, "set llm.NAME"),
+        ({"RAG_LLM_API_KEY": "sk-1", "RAG_LLM_API_KEY__X": "m"}, "set api_key.NAME"),
     ],
 )
 def test_a_language_model_that_cannot_serve_is_refused_without_its_key(environment: dict[str, str], why: str) -> None:

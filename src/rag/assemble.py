@@ -91,18 +91,23 @@ def index_token(settings: Settings) -> object:
 
 
 def open_generator(settings: Settings) -> Generator | None:
-    """The language model of the settings, None where there is none. Raises UserError."""
+    """The language model of the settings, None where there is none. Raises UserError, as where "llm" is to answer."""
+    from rag.answer.limit import Limited
+
     llm = settings.llm
     if llm.base_url:
         from rag.answer.generate import OpenAIGenerator
 
         key = llm.api_key.get_secret_value() if llm.api_key else None
-        return OpenAIGenerator(llm.base_url, llm.model or "", key, llm.context, llm.timeout, llm.retries)
+        endpoint = OpenAIGenerator(llm.base_url, llm.model or "", key, llm.context, llm.timeout, llm.retries)
+        return Limited(endpoint, llm.concurrency)
     if llm.gguf:
         from rag.answer.local import LlamaGenerator, packaged
 
         path = packaged() if llm.gguf == "smollm2" else Path(llm.gguf)
-        return LlamaGenerator(path, llm.context, llm.timeout)
+        return Limited(LlamaGenerator(path, llm.context, llm.timeout), 1)
+    if settings.generator == "llm":
+        raise UserError(NO_MODEL)
     return None
 
 

@@ -230,13 +230,7 @@ def serve(ctx: click.Context, host: str, port: int) -> None:
 
     chosen = settings(ctx)
     generator = open_generator(chosen)
-    run(
-        lambda: open_service(chosen, generator=generator),
-        lambda: index_token(chosen),
-        host,
-        port,
-        drafts=chosen.llm.concurrency,
-    )
+    run(lambda: open_service(chosen, generator=generator), lambda: index_token(chosen), host, port)
 
 
 @main.command()
@@ -323,7 +317,8 @@ def _cited(sentence: AnswerSentence) -> tuple[str | tuple[str, str], ...]:
 def _drafted(draft: Draft) -> str:
     """What became of a draft, in a line."""
     what = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in draft.objections.items())
-    parts = [f"{draft.kept} kept", f"{draft.mended} under another citation", f"{draft.dropped} dropped"]
+    parts = [f"{draft.kept} kept", f"{draft.mended} under another citation"]
+    parts += [f"{draft.quoted} in the words of their quote", f"{draft.dropped} dropped"]
     line = f"Draft by {draft.model}: {', '.join(parts)}{f' ({what})' if what else ''}"
     if draft.added:
         line += f"; {draft.added} of the corpus's own"

@@ -186,7 +186,7 @@ class Evidence:
 class AnswerSentence:
     """A sentence that may be shown. One without evidence, or that cites what its evidence does not, cannot exist.
 
-    `drafted` says that a model chose the words; else they are the corpus's own.
+    `drafted` says that a model wrote it so; the words are the evidence's in any case.
     """
 
     text: str
@@ -228,17 +228,24 @@ class IndexInfo:
 class Draft:
     """What became of a model's draft, in sentences.
 
-    `kept` stand as they were written, `mended` under the citation of the evidence that supports them, and those of
-    `objections` are dropped. `added` are the corpus's own, put where the draft left something out. `failed` says why
-    there is no draft, or no more of it.
+    `kept` repeat a quote and cite nothing else, `mended` repeat one and stand under its citation instead of their own,
+    `quoted` said it in slightly other words and are shown in the quote's, and those of `objections` are dropped.
+    `added` are the corpus's own, put where the draft left something out. `failed` says why there is no draft, or no
+    more of it.
     """
 
     model: str
     kept: int = 0
     mended: int = 0
+    quoted: int = 0
     objections: Mapping[Objection, int] = field(default_factory=dict)
     added: int = 0
     failed: str | None = None
+
+    @property
+    def passed(self) -> int:
+        """How many sentences are shown, in their own words or in their quote's."""
+        return self.kept + self.mended + self.quoted
 
     @property
     def dropped(self) -> int:

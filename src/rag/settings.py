@@ -75,8 +75,11 @@ class SearchSettings(_Section):
 
 
 def _endpoint(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts, _ = (split := urlsplit(text)), split.port
+    except ValueError as error:
+        raise ValueError(f"is no http address ({error})") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in text):
         raise ValueError("is no http address; write it as http://127.0.0.1:11434/v1")
     if parts.username or parts.password:
         raise ValueError("holds a name or password; give a key as RAG_LLM_API_KEY")
@@ -141,12 +144,6 @@ class Settings(_Section):
     generator: Literal["extractive", "llm"] = "extractive"
     llm: LanguageModelSettings = LanguageModelSettings()
 
-    @model_validator(mode="after")
-    def _there(self) -> Settings:
-        if self.generator == "llm" and not (self.llm.base_url or self.llm.gguf):
-            raise ValueError(f"generator is 'llm', and {NO_MODEL}")
-        return self
-
 
 def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
     """Merge the three sources. `file` None means `rag.toml` where there is one. Raises SettingsError."""
@@ -158,7 +155,7 @@ def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapp
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise SettingsError(f"{path} cannot be read: {error}") from error
     for name, value in sorted(environment.items()):
-        if name.startswith(PREFIX):
+        if name.startswith(PREFIX) and not (name.startswith(f"{PREFIX}LLM_") and not value):  # as compose files unset
             short = name.removeprefix(PREFIX).lower()
             short = re.sub("^llm_(?!_)", "llm__", short)  # RAG_LLM_MODEL, as others spell theirs
             _put(values, short.split("__"), value)
@@ -171,14 +168,15 @@ def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapp
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         message = first["msg"].removeprefix("Value error, ")
-        found = "" if where.split(".")[0] in ("", "llm") else f" (found {first.get('input')!r})"  # it may hold a key
-        raise SettingsError(f"setting {where!r}: {message}{found}" if where else message) from None
+        secret = where.split(".")[0] == "llm" or first["type"] == "extra_forbidden"  # it may be a key
+        found = "" if secret else f" (found {first.get('input')!r})"
+        raise SettingsError(f"setting {where!r}: {message}{found}") from None
 
 
 def _put(values: dict[str, Any], names: list[str], value: Any) -> None:
     for name in names[:-1]:
         inner = values.setdefault(name, {})
         if not isinstance(inner, dict):
-            raise SettingsError(f"setting {name!r} is a section, found {inner!r}")
+            raise SettingsError(f"setting {name!r} is a section, found a value; set {name}.NAME")
         values = inner
     values[names[-1]] = value

@@ -23,7 +23,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "abstained": answer.abstained,
         "reason": answer.reason,
         "standalone": answer.standalone,
-        "generator": "llm" if any(s.drafted for s in answer.sentences) else "extractive",
+        "generator": "llm" if answer.draft and answer.draft.passed else "extractive",
         "draft": _draft(answer.draft),
         "confidence": None if answer.confidence is None else round(answer.confidence, 4),
         "sentences": list(map(sentence_json, answer.sentences)),

@@ -1,5 +1,6 @@
 """Nothing is shown of a draft but what a quote says, under the quote's citation."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -23,8 +24,8 @@ EPISODES = [("E026",), ("E026",), ("E009",), ()]
 def told(text: str = TEXT, episodes: list[tuple[str, ...]] = EPISODES) -> list[Candidate]:
     passage = Passage("p", "reviews/rl", text, 0, len(text), title="RL")
     out, at = [], 0
-    for line, own in zip(text.split(". "), episodes, strict=True):
-        line = line.rstrip(".") + "."
+    for line, own in zip(re.split(r"(?<=[a-z%\d])\. (?=[A-Z])", text), episodes, strict=True):
+        line = line if line[-1] in '."' else f"{line}."
         sentence = Sentence(at, at + len(line), line, own, "explicit" if own else "none")
         out.append(Candidate(passage, sentence, 1, 1.0, 1.0, frozenset(), standing=1.0))
         at += len(line) + 1
@@ -116,6 +117,71 @@ def test_a_sentence_beside_the_question_is_dropped_as_such() -> None:
     checker = Checker([near, far], least=0.7)
     assert checker.check("SFT loses.") == Dropped("off_topic")
     assert not isinstance(checker.check("RL wins."), Dropped)
+
+
+TURNED = [
+    ("The algorithm was not to blame for it.", "The algorithm was noted to blame for it."),
+    ("Its subject is asking for clarification.", "Its subject is asked for clarification."),
+    ("An expert who checked the proofs judged 17% correct.", "Experts who checked the proofs judged 17% correct."),
+    ("Asked for a direct answer, all models cooperate.", "All models cooperate."),
+    ("For SU-01, a reverse curriculum beats a plain one.", "A reverse curriculum beats a plain one."),
+    ("The drill keeps the lesson from carrying over.", "The drill keeps the lesson."),
+    ("It helps on some tasks and made it worse on others.", "It helps on some tasks and made it worse."),
+    ("The winner is a version that depends on an oracle.", "The winner is a version that depends."),
+    ("On math, one reading goes, RL calibrates a model.", "RL calibrates a model."),
+    ("The attacker tells the model: the user has agreed.", "The user has agreed."),
+    ("A tool that is unable to find the answer hurts more than none.", "The answer hurts more than none."),
+    ("The authors set out to prove that models lie often.", "Models lie often."),
+    ("It is costed at about $103,000 in all.", "It is costed at $103,000 in all."),
+    ("It misses however often it is sampled.", "It misses often it is sampled."),
+    ("On AIME, the gain is 3 points for all models.", "On AIME,."),
+    ("Critics say that J. Smith lies about the data.", "Smith lies about the data."),
+    ("A beat B, the maker of C, a chatbot, on all code.", "A beat B, a chatbot, on all code."),
+    ("RL is beaten by far in all of the tests.", "Far beats RL in all of the tests."),
+    ("RL helps; critics say that it was never tested.", "RL helps a lot."),
+    ("Some say so; it is only a claim of the makers.", "It is a claim of the makers."),
+    ("The gain is large; only one seed was run.", "The gain is large indeed."),
+    ("Told to lie; the model lies in all the cases.", "The model never lies in all the cases."),
+    ('The model replied: "I have deleted the files."', "I have deleted the files."),
+    ("RL helps the model a lot, but the gain was zero.", "RL helps the model a lot."),
+    ("The winners of it all were A, B, and C.", "The winners of it all were A, B."),
+    ("Models, trained on code, lie to their users.", "Models trained on code, lie to users."),
+]
+
+
+@pytest.mark.parametrize(("quote", "drafted"), TURNED)
+def test_a_draft_that_turns_its_quote_round_is_dropped_or_shown_as_the_quote(quote: str, drafted: str) -> None:
+    found = Checker(told(quote, [("E026",)])).check(drafted)
+    assert isinstance(found, Dropped) or [(s.text, s.drafted) for s in found] == [(quote, False)]
+
+
+def test_clauses_at_one_end_may_go_where_nothing_qualifies_the_rest() -> None:
+    quote = "RL beats SFT on code tasks; the gap is 3.8 points, while SFT costs less."
+    for drafted, says in (
+        ("RL beats SFT on code tasks [E026].", "RL beats SFT on code tasks."),
+        ("the gap is 3.8 points, while SFT costs less", "The gap is 3.8 points, while SFT costs less."),
+    ):
+        [sentence] = Checker(told(quote, [("E026",)])).check(drafted)  # type: ignore[misc]
+        assert (sentence.text, sentence.drafted, sentence.citations) == (says, True, ("E026",))
+
+
+def test_a_part_of_what_several_episodes_say_is_shown_whole() -> None:
+    quote = "RL does well on all the code; SFT does badly on it."
+    [sentence] = Checker(told(quote, [("E001", "E009")])).check("RL does well on all the code.")  # type: ignore[misc]
+    assert (sentence.text, sentence.citations) == (quote, ("E001", "E009"))
+
+
+def test_that_history_is_not_another_ones() -> None:
+    text = "The leak held a Git history. Once that history was scrubbed, scores fell. A forged history flips models."
+    checker = Checker(told(text, [("E109",), ("E109",), ("E044",)]))
+    said = [
+        checker.check(t) for t in ("A forged history flips models.", "Once that history was scrubbed, scores fell.")
+    ]
+    assert [s.text for found in said if not isinstance(found, Dropped) for s in found] == [
+        "A forged history flips models.",
+        "The leak held a Git history.",
+        "Once that history was scrubbed, scores fell.",
+    ]
 
 
 EVERY = [

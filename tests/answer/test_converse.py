@@ -177,7 +177,6 @@ WELL = "What did ReasonMaxxer cost?"
         ("What did ReasonMaxxer cost in E026?", "What did ReasonMaxxer cost in E026?"),
         (f"<think>it is the recipe</think>\n{WELL}\nI hope that helps!", f"{WELL} (E026)"),
         (f'Rewritten question: "{WELL}"', f"{WELL} (E026)"),
-        ("What were the costs of the ReasonMaxxer recipe?", "What were the costs of the ReasonMaxxer recipe? (E026)"),
         ("<b>What</b> did [ReasonMaxxer](http://evil.example) cost?", f"{WELL} (E026)"),
     ],
 )
@@ -194,6 +193,10 @@ def test_a_model_words_the_question(text: str, expected: str) -> None:
         "What did ReasonMaxer cost?",
         "What did GRPO cost?",
         "What did ReasonMaxxer never cost?",
+        "What were the costs of the ReasonMaxxer recipe?",
+        "Why did ReasonMaxxer cost nothing?",
+        "ReasonMaxxer cost what did?",
+        "What did ★ ReasonMaxxer cost?",
         "What is ReasonMaxxer?",
         "And what did it cost?",
         "What did ReasonMaxxer cost? ReasonMaxxer cost little.",

@@ -46,9 +46,9 @@ def test_where_nothing_passes_the_corpus_answers_in_its_own_words(tmp_path: Path
     ("pieces", "why"),
     [
         ([BackendFailed("the endpoint answered HTTP 500")], "the endpoint answered HTTP 500"),
-        ([], "the model wrote nothing"),
-        (["<think>hm"], "the model wrote nothing"),
-        (["---\n```\n"], "the model wrote nothing"),
+        ([], "the model wrote no sentence"),
+        (["<think>hm"], "the model wrote no sentence"),
+        (["---\n```\n"], "the model wrote no sentence"),
     ],
 )
 def test_a_draft_that_fails_says_why_and_the_corpus_answers(
@@ -74,8 +74,14 @@ def test_a_model_that_finds_no_answer_is_believed(tmp_path: Path) -> None:
     _, answer, _ = asked(tmp_path, Writes("NO ANSWER"))
     assert answer.abstained
     assert answer.reason == "the model finds no answer in the passages that were found"
-    _, late, _ = asked(tmp_path, Writes("It cost $3.\nNO ANSWER"))
-    assert not late.abstained
+    _, late, _ = asked(tmp_path, Writes("Let me look at the passages one by one.</think>NO ANSWER"))
+    assert late.abstained
+
+
+def test_a_model_that_has_said_something_true_cannot_take_it_back(tmp_path: Path) -> None:
+    own = one_episode(tmp_path, estimating=False).ask(QUESTION).sentences[0]
+    _, answer, _ = asked(tmp_path, Writes(f"{own.text}\nNO ANSWER"))
+    assert answer.sentences[0].text == own.text
 
 
 def test_no_model_is_asked_what_the_corpus_does_not_answer(tmp_path: Path) -> None:

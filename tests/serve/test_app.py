@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import anyio
 import httpx
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -41,7 +42,7 @@ from rag.records import (
 )
 from rag.search.query import understand
 from rag.serve.app import create_app
-from rag.serve.edge import MAX_BODY
+from rag.serve.edge import MAX_BODY, MAX_CONVERSATION
 from rag.serve.models import AnswerOut, DocumentOut, EpisodeOut, EpisodesOut, SearchOut
 
 
@@ -306,20 +307,36 @@ def test_an_unforeseen_error_is_500_without_internals(client: Client, caplog: py
 
 
 def test_a_body_above_64_kib_is_413_declared_or_not(client: Client) -> None:
-    body = json.dumps({"question": "cost"}).encode()
+    body = json.dumps({"query": "cost"}).encode()
     headers = {"content-type": "application/json"}
     exact = body + b" " * (MAX_BODY - len(body))
-    assert client("POST", "/v1/ask", content=exact, headers=headers).status_code == 200
-    problem(client("POST", "/v1/ask", content=exact + b" ", headers=headers), 413)
+    assert client("POST", "/v1/search", content=exact, headers=headers).status_code == 200
+    problem(client("POST", "/v1/search", content=exact + b" ", headers=headers), 413)
 
     async def chunks(*parts: bytes) -> Any:
         for part in parts:
             yield part
 
-    assert client("POST", "/v1/ask", content=chunks(exact[:9], exact[9:]), headers=headers).status_code == 200
-    refused = client("POST", "/v1/ask", content=chunks(exact, b" "), headers=headers)
+    assert client("POST", "/v1/search", content=chunks(exact[:9], exact[9:]), headers=headers).status_code == 200
+    refused = client("POST", "/v1/search", content=chunks(exact, b" "), headers=headers)
     problem(refused, 413)
     assert refused.headers["x-request-id"]
+
+
+def test_a_conversation_within_its_limits_is_not_too_large(client: Client) -> None:
+    history = [{"question": "q" * 1000, "answer": "a" * 8000}] * 20
+    assert client("POST", "/v1/ask", json={"question": "cost", "history": history}).status_code == 200
+    problem(client("POST", "/v1/ask", content=b" " * (MAX_CONVERSATION + 1)), 413)
+
+
+def test_a_body_that_does_not_arrive_is_given_up(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rag.serve.edge.BODY_SECONDS", 0.05)
+
+    async def chunks() -> Any:
+        yield b'{"question"'
+        await anyio.sleep(5)
+
+    problem(client("POST", "/v1/ask", content=chunks(), headers={"content-type": "application/json"}), 408)
 
 
 def test_ready_once_the_index_is_loaded_and_healthy_before(service: Service) -> None:

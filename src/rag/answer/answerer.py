@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from rag.answer.answerability import Answerability
 from rag.answer.converse import standalone
-from rag.answer.drafting import Drafting, DraftValues
+from rag.answer.drafting import Drafting, DraftValues, Tried
 from rag.answer.extract import Candidate, ExtractValues, candidates, choose, shown
 from rag.answer.verify import verify
 from rag.corpus.markers import DEFAULT_PATTERN
@@ -82,6 +82,7 @@ class Answerer:
         Raises QuestionError.
         """
         began = time.perf_counter()
+        generator = Tried(generator) if generator else None
         alone = standalone(text, history, self._episodes, self._statistics, generator, stop)
         question = understand(alone or text, self._episodes, filters)
         unknown = [id for id in question.named if id not in self._episodes]
@@ -115,7 +116,8 @@ class Answerer:
         if drafting and drafting.refused:
             chosen, reason = [], "the model finds no answer in the passages that were found"
         drafted = len(passed)
-        if not (drafting and drafting.whole):  # the corpus's own, as far as they are not said yet
+        enough = self._values.keep * chosen[0].score if chosen else 0.0
+        if not (drafting and drafting.whole(enough)):  # the corpus's own, as far as they are not said yet
             said = {(e.document, e.start) for sentence in passed for e in sentence.evidence}
             for sentence in (shown(c, self._id_pattern) for c in chosen):
                 place = sentence.evidence[0]

@@ -1,4 +1,4 @@
-"""Drafted sentences -> those that the evidence supports, under its citations."""
+"""Drafted sentences -> sentences of the evidence that they repeat, under its citations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from rag.answer.extract import Candidate, evidence, leans, shown, with_support
+from rag.answer.cut import cut
+from rag.answer.extract import Candidate, evidence, leans, preceding, shown
 from rag.answer.verify import sentences, verify
 from rag.corpus.markers import DEFAULT_PATTERN, find_markers, plain
 from rag.records import AnswerSentence, Dropped, Objection
@@ -18,65 +19,97 @@ _LEAD_IN = re.compile(
 _SAYS = re.compile(
     r"\s*(?:(?:says?|shows?|reports?|notes?|states?|finds?|found|reported|showed) that\s+|[,:]\s*)", re.I
 )
-_WORD = re.compile(r"\w+")
-_NAME = re.compile(r"(?<=\s)\w*[^\W\d_a-z]\w*")
-_PLAIN = frozenset(" .,;:'()!?-–—%$€£&/+=~’‘")
-"""What may stand in a sentence beside letters and digits though its quote lacks it."""
+# "But its …", "Once that history …", "Another one …": what is meant stands before.
+_REFERS = re.compile(
+    r"(?:(?:but|yet|and|so|still|once|meanwhile|even|then|also|on|in|at|with|for|after|when)\b[^,;]{0,30}?\s)?"
+    r"(?:it|its|they|their|them|this|that|these|those|such|he|she|his|her|both|another|"
+    r"the (?:same|other|latter|former))\b",
+    re.I,
+)
+_NEAREST = 6
+"""Quotes that a sentence is held against: those that share most words with it."""
 
 
 class Checker:
     """Checks the sentences of one draft, in order, against the candidates that the model was shown.
 
-    What passes says what one quote says (`rag.answer.verify`) and carries that quote's episodes, whatever it cited.
-    A sentence that leans on the one before it in its document ("It costs …") brings that one along. Off topic is what
-    only candidates support that stand below `least`.
+    What is shown are the corpus's own characters. A sentence that repeats a quote, or whole clauses of it (`cut`), is
+    shown as far as it does; one that a quote carries in slightly other words (`rag.answer.verify`) is shown as the
+    whole quote, since a changed word, or a cut elsewhere, may change what is said. Either carries the quote's episodes,
+    whatever it cited. What refers to the sentence before it in its document ("Its cost …") comes directly behind that
+    one. Off topic is what only candidates support that stand below `least`. `best` is the highest score of what passed.
     """
 
-    def __init__(self, evidence: Sequence[Candidate], id_pattern: str = DEFAULT_PATTERN, least: float = 0.0) -> None:
-        self._evidence, self._id_pattern = tuple(evidence), id_pattern
+    def __init__(self, candidates: Sequence[Candidate], id_pattern: str = DEFAULT_PATTERN, least: float = 0.0) -> None:
+        self._candidates, self._id_pattern = tuple(candidates), id_pattern
+        self._plain = {c: plain(c.sentence.text, id_pattern) for c in candidates}
+        self._words = {c: set(self._plain[c].casefold().split()) for c in candidates}
         self._least = least
-        self._before = {(c.passage.id, c.sentence.end): c for c in evidence}
+        self._before = {(c.passage.id, c.sentence.end): c for c in candidates}
         self._said: set[object] = set()
         self._last: Candidate | None = None
-        self.kept = self.mended = 0
+        self.kept = self.mended = self.quoted = 0
+        self.best = 0.0
         self.objections: Counter[Objection] = Counter()
 
     def check(self, text: str) -> tuple[AnswerSentence, ...] | Dropped:
-        """What of a drafted sentence is shown: itself, after what it leans on; nothing where that was shown already."""
+        """What of a drafted sentence is shown, after what it refers to; nothing where that was shown already."""
         claim, cited = read_citations(text, self._id_pattern)
+        words = set(claim.casefold().split())
         # Of several quotes that carry it, one that is to the point, and attributed to what it cites.
         ordered = sorted(
-            self._evidence, key=lambda c: (c.standing < self._least, not set(cited) <= set(c.sentence.episodes))
+            sorted(self._candidates, key=lambda c: -len(words & self._words[c]))[:_NEAREST],
+            key=lambda c: (c.standing < self._least, not set(cited) <= set(c.sentence.episodes)),
         )
-        found = verify(claim, [c.sentence.text for c in ordered], id_pattern=self._id_pattern)
-        if found.verdict != "supported" or found.best is None:
-            return self._drop(found.verdict)
-        candidate = ordered[found.best]
+        candidate, repeated = next(((c, part) for c in ordered if (part := self._cut(claim, c))), (None, None))
+        if candidate is None:
+            longest = max((len(self._plain[c]) for c in ordered), default=0)
+            if len(claim) > 1.5 * longest:
+                return self._drop("unsupported")
+            found = verify(claim, [c.sentence.text for c in ordered], id_pattern=self._id_pattern)
+            if found.verdict != "supported" or found.best is None:
+                return self._drop(found.verdict)
+            candidate = ordered[found.best]
         if candidate.standing < self._least:
             return self._drop("off_topic")
-        quote = candidate.sentence.text
-        text = _as_in("".join(c for c in claim if c.isalnum() or c in _PLAIN or c in quote), quote)
-        if any(name not in quote for name in _NAME.findall(text)):
-            return self._drop("unsupported")
-        text = _sentence(text)
+        whole = shown(candidate, self._id_pattern)
+        text = repeated or whole.text
         said = sentences(text, self._id_pattern)
         if not said or said in self._said:
             return ()
-        needed = with_support(candidate, self._before)[:-1] if leans(claim) else []
-        if leans(claim) and not needed:
-            return self._drop("unsupported")  # what it speaks of is not to be had
-        episodes = candidate.sentence.episodes
-        if set(cited) <= set(episodes) and (cited or not episodes):
+        before = self._referred(candidate, text)
+        if before is None:
+            return self._drop("unsupported")
+        self._count(cited, candidate, repeated is not None)
+        self._said.update(sentences(c.text, self._id_pattern) for c in before)
+        self._said.add(said)
+        self.best = max(self.best, candidate.score)
+        self._last = candidate if text == whole.text else None
+        if repeated is None:
+            return (*before, whole)
+        return (*before, AnswerSentence(text, (evidence(candidate, 1.0),), drafted=True))
+
+    def _cut(self, claim: str, candidate: Candidate) -> str | None:
+        part = cut(claim, self._plain[candidate])
+        several = len(candidate.sentence.episodes) > 1  # a part of it may be one episode's alone
+        return None if several and part != cut(self._plain[candidate], self._plain[candidate]) else part
+
+    def _referred(self, candidate: Candidate, text: str) -> tuple[AnswerSentence, ...] | None:
+        """What has to stand before the text for it to be understood; None where that is not to be had."""
+        if not (leans(text) or _REFERS.match(text)):
+            return ()
+        support = preceding(candidate, self._before)
+        if support is None:
+            return () if not leans(text) and not self._said else None
+        return () if support == self._last else (shown(support, self._id_pattern),)
+
+    def _count(self, cited: Sequence[str], candidate: Candidate, repeated: bool) -> None:
+        if not repeated:
+            self.quoted += 1
+        elif set(cited) <= set(candidate.sentence.episodes):
             self.kept += 1
         else:
             self.mended += 1
-        self._said.add(said)
-        before = [c for c in needed if c != self._last]
-        self._last = candidate
-        return (
-            *(shown(c, self._id_pattern) for c in before),
-            AnswerSentence(text, (evidence(candidate, found.support),), drafted=True),
-        )
 
     def _drop(self, objection: Objection) -> Dropped:
         self.objections[objection] += 1
@@ -96,18 +129,3 @@ def read_citations(text: str, id_pattern: str = DEFAULT_PATTERN) -> tuple[str, t
     if markers and _LEAD_IN.fullmatch(text[: markers[0].start]) and (says := _SAYS.match(text, markers[0].end)):
         text = text[says.end() :]
     return plain(text, id_pattern), cited
-
-
-def _as_in(text: str, quote: str) -> str:
-    """A text's words with the capital letters that they have in the quote: "the apple" is not "the Apple"."""
-    forms = {word.casefold(): word for word in reversed(_WORD.findall(quote))}
-    exact = set(_WORD.findall(quote))
-    return _WORD.sub(lambda m: m[0] if m[0] in exact else forms.get(m[0].casefold(), m[0]), text)
-
-
-def _sentence(text: str) -> str:
-    """With a capital letter and a full stop, as far as that is sure to be right."""
-    text = text.strip().rstrip(",;:-–— ")
-    if re.match(r"[a-z]+(?![\w-])", text):
-        text = text[0].upper() + text[1:]
-    return text if re.search(r"[.!?…][\"'”’)]*$", text) else f"{text}."

@@ -7,10 +7,11 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 
 from rag.answer.draft import neutral
-from rag.answer.extract import ASKING, asked_terms
-from rag.answer.wording import NEGATIONS, words
+from rag.answer.extract import asked_terms
+from rag.answer.wording import NEGATIONS
 from rag.corpus.markers import find_markers
 from rag.corpus.sentences import sentence_spans
 from rag.errors import BackendFailed
@@ -80,7 +81,7 @@ def standalone(
         return None
     if generator is not None and not stop():
         written = _written(asked, turns, generator, stop)
-        if written is not None and _honest(written, asked, turns, rules):
+        if written is not None and _honest(written, asked, turns):
             carried = () if named_episodes(written, known) else read.episodes
             return _behind(written, (), carried)
     return _behind(read.question, read.about, read.episodes)
@@ -384,29 +385,45 @@ _THOUGHT = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.S | re.I)
 _LABEL = re.compile(r"\A\W*(?:(?:standalone|rewritten|last)\s+question|question|rewritten)\W*:\s*", re.I)
 
 
-def _honest(written: str, asked: str, turns: Sequence[Turn], rules: _Rules) -> bool:
-    """Whether what a model wrote is one short question that says nothing the conversation does not."""
+def _honest(written: str, asked: str, turns: Sequence[Turn]) -> bool:
+    """Whether what a model wrote is the follow-up itself, with phrases of the conversation put where it leans on it.
+
+    Its words stand in their order; only what refers or opens may go, and what comes in is said somewhere before, word
+    for word, and denies nothing.
+    """
     if not written.endswith("?") or len(written) > WRITTEN or len(sentence_spans(written, 0, len(written))) != 1:
         return False
-    terms = rules.statistics.terms
-    heard = [asked, *(part for turn in turns for part in (turn.question, _unmarked(turn.answer, rules.marker)))]
-    episodes = {e for part in heard for e in named_episodes(part, rules.known)}
-    episodes.update(e for turn in turns for m in find_markers(turn.answer, rules.marker) for e in m.episodes)
-    named = named_episodes(written, rules.known)
-    if not episodes.issuperset(named):
+    heard = [asked, *(part for turn in turns for part in (turn.question, turn.answer))]
+    if not set(written) <= _PLAIN | set("".join(heard)):
         return False
-    vocabulary = {key for part in heard for w in words(part) for key in _keys(w.key, w.stem, w.kind)}
-    for word in words(written):
-        if word.kind == "break" or word.key.upper() in named:
+    said = [_spoken(part) for part in heard[1:]]
+    before, after = _spoken(asked), _spoken(written)
+    going = _MAY_GO | (set(before[:2]) if before[1:2] == ["about"] else set())
+    new = False
+    for kind, a, b, c, d in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        gone, put = before[a:b], after[c:d]
+        if kind == "equal":
             continue
-        free = word.kind == "word" and word.key not in NEGATIONS and all(t in ASKING for t in terms(word.key))
-        if not free and vocabulary.isdisjoint(_keys(word.key, word.stem, word.kind)):
+        while put and put[0] in _MAY_COME:
+            put = put[1:]
+        while put and put[-1] in _MAY_COME:
+            put = put[:-1]
+        if not going.issuperset(gone) or not NEGATIONS.isdisjoint(put):
             return False
-    own, kept = (set(terms(text)) - ASKING for text in (asked, written))
-    earlier = {t for part in heard[1:] for t in terms(part)}
-    return (not own or not own.isdisjoint(kept)) and not (earlier - own).isdisjoint(kept)
+        if put and not any(put == part[at : at + len(put)] for part in said for at in range(len(part))):
+            return False
+        new = new or bool(put)
+    return new
 
 
-def _keys(key: str, stem: str, kind: str) -> set[tuple[str, str]]:
-    """What a word may be found by: itself, and for an everyday word what its inflections share."""
-    return {("", key), *([("word", stem)] if kind == "word" else [])}
+_PLAIN = frozenset("?.,;:'\"()-–—%$€£&/+’‘ abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+_MAY_GO = frozenset(
+    re.findall(r"\w+", "it its they them their he his she her this that these those one ones and but so then")
+)
+_MAY_COME = frozenset(("a", "an", "the", "of", "in", "on", "for", "about", "with", "by", "to", "from", "at", "episode"))
+
+
+def _spoken(text: str) -> list[str]:
+    """Words as they are compared: in lower case, without the punctuation around them."""
+    found = (token.strip("\"'“”‘’()[]{}.,;:!?…*_`").removesuffix("'s") for token in text.casefold().split())
+    return [token for token in found if token]

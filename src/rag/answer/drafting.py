@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator as Written
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from rag.answer.prompt import prompt
 from rag.corpus.markers import DEFAULT_PATTERN
 from rag.errors import BackendFailed
 from rag.ports import Generator
-from rag.records import AnswerSentence, Draft, Dropped, Question
+from rag.records import AnswerSentence, Draft, Dropped, Message, Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,29 @@ class DraftValues:
     checked: int = 16
     passages: int = 10
     relevance: float = 0.7
+
+
+class Tried:
+    """A generator for one question: once it has failed, it is not tried again."""
+
+    def __init__(self, inner: Generator) -> None:
+        self._inner, self.name, self.context = inner, inner.name, inner.context
+        self._failed: BackendFailed | None = None
+
+    def tokens(self, text: str) -> int:
+        """As the other counts."""
+        return self._inner.tokens(text)
+
+    def stream(self, messages: Sequence[Message], limit: int, stop: Callable[[], bool]) -> Written[str, None, None]:
+        """As the port says."""
+        if self._failed is not None:
+            raise self._failed
+        try:
+            with closing(self._inner.stream(messages, limit, stop)) as pieces:
+                yield from pieces
+        except BackendFailed as error:
+            self._failed = error
+            raise
 
 
 _REFUSES = re.compile(
@@ -69,7 +93,7 @@ class Drafting:
                     if text in written:  # a model that repeats itself has no more to say
                         return
                     written.add(text)
-                    if number == 0 and _REFUSES.match(text):
+                    if not passed and _REFUSES.match(text):
                         self.refused = True
                         return
                     found = checker.check(text)
@@ -81,15 +105,22 @@ class Drafting:
         except BackendFailed as error:
             self._failed = str(error)
         if not passed and not checker.objections and self._failed is None:
-            self._failed = "the model wrote nothing"
+            self._failed = "the model wrote no sentence"
 
     def report(self, added: int = 0) -> Draft:
         """What became of the draft, `added` being the corpus's own sentences that were put beside it."""
         checker = self._checker or Checker(())
-        return Draft(self._generator.name, checker.kept, checker.mended, dict(checker.objections), added, self._failed)
+        return Draft(
+            self._generator.name,
+            checker.kept,
+            checker.mended,
+            checker.quoted,
+            dict(checker.objections),
+            added,
+            self._failed,
+        )
 
-    @property
-    def whole(self) -> bool:
-        """Whether all that was drafted passed, and something was."""
-        report = self.report()
-        return report.failed is None and not report.objections and report.kept + report.mended > 0
+    def whole(self, least: float) -> bool:
+        """Whether all that was drafted passed, and something in it scores `least` at least."""
+        report, best = self.report(), self._checker.best if self._checker else 0.0
+        return report.failed is None and not report.objections and report.passed > 0 and best >= least

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -224,6 +225,7 @@ class _Draft:
 
     async def _run(self) -> None:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        loop.set_default_executor(_Lookups(max_workers=1))
         with self._lock:
             if self._closed or task is None:
                 return
@@ -231,6 +233,25 @@ class _Draft:
         with suppress(asyncio.CancelledError):  # closed: nobody reads on
             failed = await self._write(self._queue.put)
             self._queue.put(BackendFailed(failed) if failed else None)
+
+
+class _Lookups(ThreadPoolExecutor):
+    """Each call in a thread that nothing waits for: the lookup of a name may hang, and would keep the process alive."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Begin a call."""
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                found, failed = fn(*args, **kwargs), None
+            except BaseException as error:
+                found, failed = None, error
+            with suppress(InvalidStateError):  # cancelled meanwhile
+                future.set_exception(failed) if failed else future.set_result(found)
+
+        Thread(target=run, name="lookup", daemon=True).start()
+        return future
 
 
 async def _read(chunks: AsyncIterator[object], most: int, put: Callable[[str], None]) -> None:

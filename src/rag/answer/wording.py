@@ -23,7 +23,12 @@ class Word:
 
     def same(self, other: Word) -> bool:
         """Whether two words say the same: figures and names exactly, others up to inflection."""
-        return self.key == other.key or (self.kind == other.kind == "word" and self.stem == other.stem)
+        return self.key == other.key or (
+            self.kind == other.kind == "word"
+            and self.stem == other.stem
+            and self.key not in _EXACT
+            and other.key not in _EXACT
+        )
 
 
 def _set(words: str) -> frozenset[str]:
@@ -56,6 +61,7 @@ QUALIFIERS = NEGATIONS | _set(
 BE = _set("is are was were")
 JOINS = _set("and while whereas because although though since making giving")
 PREPOSITIONS = _set("in on at for from with across through during within via among using by of into")
+_EXACT = LIGHT | QUALIFIERS | BE | JOINS | PREPOSITIONS  # "not" is no form of "noted", nor "on" of "ones"
 FACTIVE = _set(
     "show shows showed shown find finds found report reports reported demonstrate demonstrates demonstrated "
     "reveal reveals revealed prove proves proved confirm confirms confirmed establish establishes observed"

@@ -26,6 +26,7 @@ class DraftReport:
     drafts: int
     kept: int
     mended: int
+    quoted: int
     dropped: int
     objections: dict[str, int]
     added: int
@@ -55,11 +56,12 @@ def report_drafts(answers: Iterable[Answer], tokens_per_second: float | None = N
         drafts=len(drafts),
         kept=sum(draft.kept for draft in drafts),
         mended=sum(draft.mended for draft in drafts),
+        quoted=sum(draft.quoted for draft in drafts),
         dropped=sum(draft.dropped for draft in drafts),
         objections=dict(objections.most_common()),
         added=sum(draft.added for draft in drafts),
         shown=len(shown),
-        fallbacks=sum(not answer.abstained and not any(s.drafted for s in answer.sentences) for answer, _ in drafted),
+        fallbacks=sum(not answer.abstained and not draft.passed for answer, draft in drafted),
         failed=sum(draft.failed is not None for draft in drafts),
         unfounded=tuple(sentence.text for sentence in shown if not is_founded(sentence)),
         tokens_per_second=tokens_per_second,

@@ -36,8 +36,8 @@ def format_table(report: RetrievalReport | AnswerReport) -> str:
 
 
 def _drafts(drafts: DraftReport) -> list[str]:
-    checked = drafts.kept + drafts.mended + drafts.dropped or 1
-    counts = {"kept": drafts.kept, "mended": drafts.mended, "dropped": drafts.dropped}
+    checked = drafts.kept + drafts.mended + drafts.quoted + drafts.dropped or 1
+    counts = {"kept": drafts.kept, "mended": drafts.mended, "quoted": drafts.quoted, "dropped": drafts.dropped}
     shares = ", ".join(f"{name} {count} ({count / checked:.0%})" for name, count in counts.items())
     why = ", ".join(f"{name} {count}" for name, count in drafts.objections.items())
     speed = "" if drafts.tokens_per_second is None else f", {drafts.tokens_per_second:.1f} tokens a second"

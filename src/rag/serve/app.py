@@ -33,14 +33,17 @@ from rag.wire import answer_json, document_json, episode_json, search_json
 if TYPE_CHECKING:
     from rag.assemble import Service
 
+DRAFTS = 64
+"""Questions for a language model that have a thread at once, most of them waiting for it."""
+
 
 def create_app(
-    open_service: Callable[[], Service], changed: Callable[[], object] = lambda: None, drafts: int = 4
+    open_service: Callable[[], Service], changed: Callable[[], object] = lambda: None, drafts: int = DRAFTS
 ) -> FastAPI:
     """The application; it answers `/healthz` at once and opens the service behind it, off the event loop.
 
-    `changed` is cheap, never raises, and gives another token whenever there is something else to open. A language model
-    writes at most `drafts` answers at once; further ones wait, and hold up nothing else.
+    `changed` is cheap, never raises, and gives another token whenever there is something else to open. At most `drafts`
+    questions that are put to a language model have a thread; further ones wait, and hold up nothing else.
     """
     state = State(open_service, changed)
 

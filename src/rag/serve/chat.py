@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import anyio
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
@@ -31,7 +32,7 @@ from rag.search.query import MAX_CHARS, understand
 from rag.serve import markdown
 from rag.serve.requests import MAX_ANSWER, MAX_TURNS
 from rag.serve.state import State
-from rag.serve.streaming import HEARTBEAT, SEND_TIMEOUT, Stream, events, last
+from rag.serve.streaming import Stream, event_source, events, last
 from rag.wire import answer_json, cited
 
 if TYPE_CHECKING:
@@ -368,12 +369,13 @@ def _ask(reply: _Reply, stream: Stream) -> Response:
 
 def _sse(reply: _Reply, stream: Stream, limiter: CapacityLimiter | None) -> EventSourceResponse:
     """A stream as the protocol's chunks, a sentence each; an error ends it, and then it has no `[DONE]`."""
+    stopping = anyio.Event()
 
     async def lines() -> AsyncIterator[ServerSentEvent]:
         yield _event(reply.piece({"role": "assistant", "content": ""}))
         first = True
         try:
-            async with events(stream, limiter) as found:
+            async with events(stream, limiter, stopping) as found:
                 async for event in found:
                     for chunk in reply.chunks(event, first):
                         yield _event(chunk)
@@ -383,9 +385,7 @@ def _sse(reply: _Reply, stream: Stream, limiter: CapacityLimiter | None) -> Even
         else:
             yield ServerSentEvent("[DONE]", sep="\n")
 
-    return EventSourceResponse(
-        lines(), ping=HEARTBEAT, send_timeout=SEND_TIMEOUT, headers={"cache-control": "no-store"}, sep="\n"
-    )
+    return event_source(lines(), stopping)
 
 
 def _event(value: object) -> ServerSentEvent:

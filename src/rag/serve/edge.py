@@ -7,6 +7,7 @@ import re
 import time
 import uuid
 
+import anyio
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,9 +16,11 @@ from rag.serve.problems import problem
 
 MAX_BODY = 64 * 1024
 """The largest request body, in bytes."""
+BODY_SECONDS = 30.0
+"""How long a body may take to arrive."""
 MAX_CONVERSATION = 1024 * 1024
-"""The largest one where whole conversations are sent, which chat clients do with every question."""
-_CONVERSATIONS = frozenset({"/v1/chat/completions"})
+"""The largest one where whole conversations are sent with every question."""
+_CONVERSATIONS = frozenset({"/v1/ask", "/v1/chat/completions"})
 
 _log = logging.getLogger("rag.serve")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -52,8 +55,13 @@ class Edge:
         began = time.perf_counter()
         try:
             most = MAX_CONVERSATION if scope["path"] in _CONVERSATIONS else MAX_BODY
-            replay = await _bounded(scope, receive, most)
-            if replay is None:
+            replay, late = None, True
+            with anyio.move_on_after(BODY_SECONDS):
+                replay, late = await _bounded(scope, receive, most), False
+            if late:
+                refusal = problem(408, f"the body did not arrive within {BODY_SECONDS:g} s; send it again")
+                await refusal(scope, receive, send_named)
+            elif replay is None:
                 refusal = problem(413, f"the body is larger than {most} bytes; shorten it")
                 await refusal(scope, receive, send_named)
             else:

@@ -84,7 +84,7 @@ def _listed(heading: str, lines: Iterable[str]) -> str:
 def _note(draft: Draft | None) -> str:
     notes = []
     if draft and draft.failed:
-        begun = draft.kept + draft.mended + draft.dropped
+        begun = draft.passed + draft.dropped
         notes.append("the model's draft broke off" if begun else "the model gave no draft")
     if draft and draft.dropped:
         what = "a sentence" if draft.dropped == 1 else f"{draft.dropped} sentences"

@@ -61,7 +61,7 @@ PAGE = 500
 """Resources listed at once."""
 LOADING_SECONDS = 60.0
 """How long a call waits for the index to be opened."""
-THREADS, DRAFTS = 8, 4
+THREADS, DRAFTS = 8, 64
 """Calls that work at once, and beside them those that a language model drafts for, which hold up nothing else."""
 
 DOCUMENTS = "rag://documents/"

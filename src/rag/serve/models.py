@@ -78,13 +78,15 @@ class IndexOut(_Out):
 
 
 class DraftOut(_Out):
-    """What became of a model's draft, in sentences: kept, kept under another citation, dropped (by objection); and how
-    many of the corpus's own were added. `failed` says why there is no draft, or no more of it.
+    """What became of a model's draft, in sentences: kept, kept under another citation, shown in the words of their
+    quote, dropped (by objection); and how many of the corpus's own were added. `failed` says why there is no draft, or
+    no more of it.
     """
 
     model: str
     kept: int
     mended: int
+    quoted: int
     dropped: int
     objections: dict[Objection, int]
     added: int

@@ -20,10 +20,9 @@ def run(
     changed: Callable[[], object],
     host: str = "127.0.0.1",
     port: int = 8000,
-    drafts: int = 4,
 ) -> None:
     """Serve until told to stop; requests under way then have ten seconds. Raises OSError where it cannot listen."""
-    app = create_app(open_service, changed, drafts)
+    app = create_app(open_service, changed)
     with listen(host, port) as listening, suppress(KeyboardInterrupt):
         uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=10, server_header=False)).run(sockets=[listening])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import Callable
@@ -54,6 +55,7 @@ class State:
         if failed not in (None, self.failed):
             _log.error("the index is not served: %s", failed, exc_info=cause)
         self.failed = failed
+        gc.collect()  # the service before holds files and lies in reference cycles
 
     def service(self) -> Service:
         """Raises IndexUnusable."""

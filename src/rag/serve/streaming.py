@@ -7,7 +7,7 @@ import logging
 import math
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from anyio.to_thread import run_sync
 from fastapi import Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from rag.errors import RagError
+from rag.errors import BackendFailed, RagError
 from rag.records import Answer, Event
 from rag.wire import event_json
 
@@ -25,6 +25,8 @@ HEARTBEAT = 10.0
 """Seconds between comments that keep a silent connection open."""
 SEND_TIMEOUT = 30.0
 """Seconds after which a reader that takes nothing is given up."""
+GRACE = 6.0
+"""Seconds that a stream may go on when the server stops."""
 
 _log = logging.getLogger("rag.serve")
 
@@ -38,11 +40,13 @@ class Stream(Protocol):
 
 
 @asynccontextmanager
-async def events(stream: Stream, limiter: CapacityLimiter | None = None) -> AsyncIterator[AsyncIterator[Event]]:
-    """The events of a stream, which runs in a thread of its own pace; leaving ends it.
+async def events(
+    stream: Stream, limiter: CapacityLimiter | None = None, stopping: anyio.Event | None = None
+) -> AsyncIterator[AsyncIterator[Event]]:
+    """The events of a stream, which runs in a thread at its own pace; leaving ends it, and waits for that.
 
     They wait for whoever reads them, so a slow reader holds no thread; an answer has few of them. What the stream
-    raises is raised where its events are read.
+    raises is raised where its events are read, as is BackendFailed GRACE seconds after the server is `stopping`.
     """
     gone = threading.Event()
     put, get = anyio.create_memory_object_stream[Event | Exception](math.inf)
@@ -58,6 +62,12 @@ async def events(stream: Stream, limiter: CapacityLimiter | None = None) -> Asyn
         finally:
             from_thread.run_sync(put.close)
 
+    async def end_with_the_server(event: anyio.Event) -> None:
+        await event.wait()
+        await anyio.sleep(GRACE)
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            put.send_nowait(BackendFailed("the server stops; ask again in a moment"))
+
     async def read() -> AsyncIterator[Event]:
         async for item in get:
             if isinstance(item, Exception):
@@ -66,7 +76,9 @@ async def events(stream: Stream, limiter: CapacityLimiter | None = None) -> Asyn
 
     failure: Exception | None = None
     async with anyio.create_task_group() as group:
-        group.start_soon(partial(run_sync, work, abandon_on_cancel=True, limiter=limiter))
+        group.start_soon(partial(run_sync, work, limiter=limiter))
+        if stopping is not None:
+            group.start_soon(end_with_the_server, stopping)
         try:
             with get, put:
                 yield read()
@@ -105,10 +117,11 @@ async def last(stream: Stream, request: Request, limiter: CapacityLimiter | None
 
 def sse(stream: Stream, limiter: CapacityLimiter | None = None) -> EventSourceResponse:
     """A stream as server-sent events: `hits`, `sentence`, `dropped`, `done`; `error` where it breaks off."""
+    stopping = anyio.Event()
 
     async def lines() -> AsyncIterator[ServerSentEvent]:
         try:
-            async with events(stream, limiter) as found:
+            async with events(stream, limiter, stopping) as found:
                 async for event in found:
                     name, value = event_json(event)
                     yield _event(name, value)
@@ -118,8 +131,19 @@ def sse(stream: Stream, limiter: CapacityLimiter | None = None) -> EventSourceRe
             _log.exception("a stream failed")
             yield _event("error", {"detail": "something went wrong here; the server's log has it", "retry": False})
 
+    return event_source(lines(), stopping)
+
+
+def event_source(lines: AsyncIterator[ServerSentEvent], stopping: anyio.Event) -> EventSourceResponse:
+    """Lines as a response that is kept open while it is silent; `stopping` is set when the server stops."""
     return EventSourceResponse(
-        lines(), ping=HEARTBEAT, send_timeout=SEND_TIMEOUT, headers={"cache-control": "no-store"}, sep="\n"
+        lines,
+        ping=HEARTBEAT,
+        send_timeout=SEND_TIMEOUT,
+        headers={"cache-control": "no-store"},
+        sep="\n",
+        shutdown_event=stopping,
+        shutdown_grace_period=GRACE + 2,
     )
 
 
