@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from endpoint import endpoint, says
+
 PAGES = {
     "episodes/E001.md": """---
 id: E001
@@ -79,6 +81,31 @@ def test_asking_for_a_model_that_is_not_configured_is_one_line_and_searching_nee
     done = rag("ask", "--generator", "llm", "how long?", cwd=folder)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "set RAG_LLM_BASE_URL and RAG_LLM_MODEL" in done.stderr
+
+
+def test_a_model_drafts_and_what_became_of_it_is_said_last(folder: Path) -> None:
+    drafted = "The dough doubles in 2 hours [E999].\nThe dough doubles in 3 hours [E001].\n\x1b[31mIt costs $9."
+    with endpoint([says(drafted)]) as served:
+        there = {"RAG_LLM_BASE_URL": served.url, "RAG_LLM_MODEL": "scripted", "RAG_LLM_API_KEY": "sk-secret"}
+        done = rag("ask", "--generator", "llm", "how long until the dough doubles?", cwd=folder, **there)
+        whole = rag("ask", "--generator", "llm", "--json", "how long until the dough doubles?", cwd=folder, **there)
+    first, *_, last = done.stdout.splitlines()
+    assert first == "The dough doubles in 2 hours. [E001]"
+    assert last.startswith("Draft by scripted: 1 kept under another citation, 2 dropped (")
+    answer = json.loads(whole.stdout)
+    assert (answer["generator"], answer["draft"]["mended"], answer["draft"]["dropped"]) == ("llm", 1, 2)
+    for text in (done.stdout, whole.stdout, done.stderr, whole.stderr):
+        assert not any(bad in text for bad in ("E999", "3 hours", "$9", "\x1b", "sk-secret"))
+
+
+def test_where_the_model_cannot_be_reached_the_corpus_answers_and_says_so(folder: Path) -> None:
+    with endpoint([says("")]) as served:
+        gone = served.url
+    there = {"RAG_LLM_BASE_URL": gone, "RAG_LLM_MODEL": "scripted", "RAG_LLM_RETRIES": "0"}
+    done = rag("ask", "--generator", "llm", "how long until the dough doubles?", cwd=folder, **there)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "doubles in 2 hours" in done.stdout.splitlines()[0]
+    assert "the language model's endpoint cannot be reached; 1 added from the corpus" in done.stdout.splitlines()[-1]
 
 
 def test_what_the_corpus_does_not_say_is_said_so(folder: Path) -> None:

@@ -316,13 +316,16 @@ def _cited(sentence: AnswerSentence) -> tuple[str | tuple[str, str], ...]:
 
 def _drafted(draft: Draft) -> str:
     """What became of a draft, in a line."""
-    what = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in draft.objections.items())
-    parts = [f"{draft.kept} kept", f"{draft.mended} under another citation"]
-    parts += [f"{draft.quoted} in the words of their quote", f"{draft.dropped} dropped"]
-    line = f"Draft by {draft.model}: {', '.join(parts)}{f' ({what})' if what else ''}"
-    if draft.added:
-        line += f"; {draft.added} of the corpus's own"
-    return f"{line}; {draft.failed}." if draft.failed else f"{line}."
+    why = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in draft.objections.items())
+    counts = (
+        (draft.kept, "kept"),
+        (draft.mended, "kept under another citation"),
+        (draft.quoted, "in the words of their quote"),
+        (draft.dropped, f"dropped ({why})"),
+        (draft.added, "added from the corpus"),
+    )
+    line = ", ".join(f"{count} {what}" for count, what in counts if count)
+    return f"Draft by {draft.model}: {'; '.join(filter(None, (draft.failed, line)))}."
 
 
 def _show_evidence(out: Console, answer: Answer, *, said: bool) -> None:

@@ -248,3 +248,14 @@ def test_a_long_text_is_no_trap() -> None:
 
 def test_a_quote_that_ends_with_a_semicolon_is_a_sentence() -> None:
     assert verify("Agents committed crimes.", ["agents committed crimes E185;"]).verdict == "supported"
+
+
+@pytest.mark.parametrize(
+    ("claim", "quote"),
+    [
+        ("The algorithm was noted to blame.", "The algorithm was not to blame."),
+        ("The ones lie there.", "The on lie there."),
+    ],
+)
+def test_a_function_word_is_no_form_of_a_word_that_looks_like_it(claim: str, quote: str) -> None:
+    assert verify(claim, [quote]).verdict != "supported"
