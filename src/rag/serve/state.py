@@ -47,7 +47,10 @@ class State:
     async def _open(self) -> None:
         failed, cause = None, None
         try:
-            self.opened = await run_sync(self._open_service, abandon_on_cancel=True)
+            before, self.opened = self.opened, await run_sync(self._open_service, abandon_on_cancel=True)
+            if before is not None:
+                del before
+                await run_sync(gc.collect)  # the service before holds files, and lies in reference cycles
         except RagError as error:
             failed = str(error)
         except Exception as error:
@@ -55,7 +58,6 @@ class State:
         if failed not in (None, self.failed):
             _log.error("the index is not served: %s", failed, exc_info=cause)
         self.failed = failed
-        gc.collect()  # the service before holds files and lies in reference cycles
 
     def service(self) -> Service:
         """Raises IndexUnusable."""
