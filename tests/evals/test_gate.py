@@ -10,6 +10,7 @@ from rag.evals.datasets import EvalQuestion
 from rag.evals.gate import Baseline, gate, make_baseline, read_baseline, write_baseline
 from rag.evals.report import Scored
 from rag.evals.table import format_verdict
+from rag.records import Turn
 
 QUESTIONS = tuple(EvalQuestion(f"q{n:02d}", f"what is {n}?", "single", ("E001",)) for n in range(40))
 
@@ -106,6 +107,13 @@ def test_other_questions_or_other_gold_want_a_new_baseline() -> None:
         gate(GOOD, current)
     with pytest.raises(UserError, match=r"the baseline has \['answers'\], wanted .*--update"):
         gate(replace(GOOD, parts={"answers": GOOD.parts["answers"]}), GOOD)
+
+
+def test_a_conversation_is_part_of_a_question_and_none_is_as_before_there_were_any() -> None:
+    (before,) = make_baseline([QUESTIONS[0]], {}).questions.values()
+    assert before == "2f4d5fa6932d"
+    (after,) = make_baseline([replace(QUESTIONS[0], history=(Turn("what is 1?"),))], {}).questions.values()
+    assert after != before
 
 
 @pytest.mark.parametrize(

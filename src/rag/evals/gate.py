@@ -111,7 +111,8 @@ def read_baseline(path: str | Path) -> Baseline:
 
 
 def _digest(question: EvalQuestion) -> str:
-    return sha256(json.dumps(asdict(question), sort_keys=True).encode()).hexdigest()[:12]
+    values = {name: value for name, value in asdict(question).items() if name != "history" or value}
+    return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _trimmed(part: Scored) -> Scored:
