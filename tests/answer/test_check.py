@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fakes import CORPUS
 from rag.answer.check import Checker
-from rag.answer.extract import Candidate
+from rag.answer.extract import Candidate, unsaid
 from rag.corpus.load import load
 from rag.corpus.markers import sentences
 from rag.evals.drafts import is_founded
@@ -30,6 +30,12 @@ def told(text: str = TEXT, episodes: list[tuple[str, ...]] = EPISODES) -> list[C
         out.append(Candidate(passage, sentence, 1, 1.0, 1.0, frozenset(), standing=1.0))
         at += len(line) + 1
     return out
+
+
+def passed(checker: Checker, text: str) -> tuple[AnswerSentence, ...]:
+    found = checker.check(text)
+    assert not isinstance(found, Dropped), found
+    return found
 
 
 def shown(*drafted: str) -> list[tuple[str, tuple[str, ...]]]:
@@ -161,13 +167,13 @@ def test_clauses_at_one_end_may_go_where_nothing_qualifies_the_rest() -> None:
         ("RL beats SFT on code tasks [E026].", "RL beats SFT on code tasks."),
         ("the gap is 3.8 points, while SFT costs less", "The gap is 3.8 points, while SFT costs less."),
     ):
-        [sentence] = Checker(told(quote, [("E026",)])).check(drafted)  # type: ignore[misc]
+        [sentence] = passed(Checker(told(quote, [("E026",)])), drafted)
         assert (sentence.text, sentence.drafted, sentence.citations) == (says, True, ("E026",))
 
 
 def test_a_part_of_what_several_episodes_say_is_shown_whole() -> None:
     quote = "RL does well on all the code; SFT does badly on it."
-    [sentence] = Checker(told(quote, [("E001", "E009")])).check("RL does well on all the code.")  # type: ignore[misc]
+    [sentence] = passed(Checker(told(quote, [("E001", "E009")])), "RL does well on all the code.")
     assert (sentence.text, sentence.citations) == (quote, ("E001", "E009"))
 
 
@@ -182,6 +188,17 @@ def test_that_history_is_not_another_ones() -> None:
         "The leak held a Git history.",
         "Once that history was scrubbed, scores fell.",
     ]
+
+
+def test_what_the_corpus_adds_does_not_lean_on_what_a_model_said_between() -> None:
+    first, leaning, other = told(
+        "Calibration explains the gain. It costs $25 on a 32B model. RL never beats SFT.",
+        [("E026",), ("E026",), ("E009",)],
+    )
+    chosen = [first, leaning, other]
+    assert unsaid(chosen, frozenset()) == chosen
+    assert unsaid(chosen, {first, other}) == [first, leaning]
+    assert unsaid(chosen, {leaning}) == [first, other]
 
 
 EVERY = [

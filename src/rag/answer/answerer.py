@@ -9,7 +9,7 @@ from dataclasses import replace
 from rag.answer.answerability import Answerability
 from rag.answer.converse import standalone
 from rag.answer.drafting import Drafting, DraftValues, Tried
-from rag.answer.extract import Candidate, ExtractValues, candidates, choose, shown
+from rag.answer.extract import Candidate, ExtractValues, candidates, choose, shown, unsaid
 from rag.answer.verify import verify
 from rag.corpus.markers import DEFAULT_PATTERN
 from rag.ports import Encoder, Generator, Library, Retriever, TermStatistics
@@ -118,10 +118,10 @@ class Answerer:
         drafted = len(passed)
         enough = self._values.keep * chosen[0].score if chosen else 0.0
         if not (drafting and drafting.whole(enough)):  # the corpus's own, as far as they are not said yet
-            said = {(e.document, e.start) for sentence in passed for e in sentence.evidence}
-            for sentence in (shown(c, self._id_pattern) for c in chosen):
-                place = sentence.evidence[0]
-                if (place.document, place.start) not in said and self._supported(sentence):
+            places = {(e.document, e.start) for sentence in passed for e in sentence.evidence}
+            said = {c for c in chosen if (c.passage.document, c.sentence.start) in places}
+            for sentence in (shown(c, self._id_pattern) for c in unsaid(chosen, said)):
+                if self._supported(sentence):
                     passed.append(sentence)
                     yield sentence
         if chosen and not passed:

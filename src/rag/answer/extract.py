@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 
@@ -286,6 +286,18 @@ def preceding(candidate: Candidate, before: Mapping[tuple[str, int], Candidate])
     place = candidate.sentence.start - candidate.passage.start
     end = candidate.passage.start + len(candidate.passage.text[:place].rstrip())
     return before.get((candidate.passage.id, end))
+
+
+def unsaid(chosen: Sequence[Candidate], said: Set[Candidate]) -> list[Candidate]:
+    """The chosen sentences that are not said yet; one that leans on a sentence said before brings that along again."""
+    out: list[Candidate] = []
+    for at, candidate in enumerate(chosen):
+        if candidate in said:
+            continue
+        before = {(c.passage.id, c.sentence.end): c for c in chosen[:at]}
+        support = preceding(candidate, before) if leans(candidate.sentence.text) else None
+        out += [support, candidate] if support is not None and support in said else [candidate]
+    return out
 
 
 def _overlap(a: Candidate, b: Candidate) -> float:
