@@ -1,5 +1,7 @@
 """A model's text becomes finished, plain sentences, however it comes."""
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,12 +39,12 @@ def test_the_pieces_that_a_text_comes_in_change_nothing(parts: list[str]) -> Non
 def test_a_sentence_is_out_before_the_draft_is() -> None:
     came: list[str] = []
 
-    def write() -> object:
+    def write() -> Iterator[str]:
         yield "RL beats SFT by 3.8 points [E026]. And there is "
         came.append("more")
         yield "more to say."
 
-    sentences = finished(write())  # type: ignore[arg-type]
+    sentences = finished(write())
     assert next(sentences) == "RL beats SFT by 3.8 points [E026]."
     assert came == []
 
@@ -75,13 +77,13 @@ def test_markup_and_invisible_characters_go(text: str, plain: str) -> None:
 def test_a_draft_without_end_is_read_to_a_bound() -> None:
     read = 0
 
-    def forever() -> object:
+    def forever() -> Iterator[str]:
         nonlocal read
         while True:
             read += 100
             yield "word " * 20
 
-    sentences = list(finished(forever()))  # type: ignore[arg-type]
+    sentences = list(finished(forever()))
     assert read <= MOST + 200
     assert all(len(sentence) <= LONGEST + 1 for sentence in sentences)
 

@@ -233,8 +233,8 @@ def test_the_timeout_bounds_a_draft_that_goes_on(behaviour: Behaviour) -> None:
 def test_stop_ends_it_at_once(behaviour: Behaviour) -> None:
     with endpoint(behaviour) as served:
         until = time.monotonic() + 0.3
-        stop = lambda: time.monotonic() > until  # noqa: E731
-        assert "".join(generator(served, 10, 10).stream(ASKED, 9, stop)) in ("", "It r")
+        written = generator(served, 10, 10).stream(ASKED, 9, lambda: time.monotonic() > until)
+        assert "".join(written) in ("", "It r")
         assert time.monotonic() - until < 0.5
         assert served.attempts == 1
         if behaviour.__qualname__.split(".")[0] != "status":  # that one waits to ask again
