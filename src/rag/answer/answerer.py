@@ -10,6 +10,7 @@ from rag.answer.answerability import Answerability
 from rag.answer.converse import standalone
 from rag.answer.drafting import Drafting, DraftValues, Tried
 from rag.answer.extract import Candidate, ExtractValues, candidates, choose, shown, unsaid
+from rag.answer.uncovered import Uncovered, uncovered
 from rag.answer.verify import verify
 from rag.corpus.markers import DEFAULT_PATTERN
 from rag.ports import Encoder, Generator, Library, Retriever, TermStatistics
@@ -150,6 +151,11 @@ class Answerer:
         if any(id not in self._episodes for id in question.named):
             return question, []
         return question, self._candidates(question, self._found(question, k))
+
+    def uncovered(self, answer: Answer) -> Uncovered:
+        """The words of an answer's question that the passages found do not hold."""
+        question = understand(answer.standalone or answer.question.text, self._episodes)
+        return uncovered(question, answer.hits, self._statistics)
 
     def _found(self, question: Question, k: int) -> Ranking:
         return self._retriever.retrieve(question, max(k, _NAMED_DEPTH) if question.named else k)
