@@ -18,7 +18,8 @@ from rag.index.build import ENCODER, KEYS, VECTORS, BuildReport, build
 from rag.index.dense import PASSAGES, SENTENCES, DenseRetriever, write_vectors
 from rag.index.encode import OnnxEncoder, RememberedEncoder
 from rag.index.export import EncoderChoice
-from rag.index.library import IndexLibrary
+from rag.index.library import PLACES, IndexLibrary
+from rag.index.plane import TSNE, place
 from rag.index.sparse import FOLDER, RankBM25Retriever, TantivyRetriever
 from rag.index.store import FILES, IndexFolder, Manifest
 from rag.records import AskedQuestion, Document, Filters, IndexInfo, Paragraph, Question
@@ -275,6 +276,7 @@ REBUILD = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
+sys.modules["sklearn"] = None  # t-SNE takes longer than all the rest, and most of the moments would be its
 import test_build as t
 from rag.index.build import build
 from rag.index.store import IndexFolder
@@ -315,3 +317,140 @@ def test_neighbours_stand_around_a_passage(built: IndexFolder, tmp_path: Path) -
 def test_vectors_that_cannot_be_written_are_an_oserror(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="cannot be written"):
         write_vectors(np.ones((1, 4), dtype=np.float32), [0], tmp_path / "nowhere" / PASSAGES)
+
+
+def test_a_build_gives_every_passage_a_place_and_one_for_evals_none(built: IndexFolder, tmp_path: Path) -> None:
+    library, _, _ = opened(built)
+    assert built.checked()[1].places
+    placed = library.placed(10)
+    assert [passage for passage, _ in placed] == [library.passage(row) for row in range(len(library))]
+    assert [at for _, at in placed] == [library.place(passage) for passage, _ in placed]
+    assert len({at for _, at in placed}) == len(library)
+    without = IndexFolder(tmp_path / "index")
+    build(documents(), without, donors=[built], places=False)
+    path, manifest = without.checked()
+    assert (manifest.places, (path / PLACES).exists()) == ("", False)
+    library, _, _ = opened(without)
+    assert (library.placed(10), library.place(library.passage(0))) == ([], None)
+    assert not build(documents(), without, places=False).changed
+
+
+def test_an_index_older_than_places_is_read_and_built_once_more_from_its_own_vectors(copied: IndexFolder) -> None:
+    path, _ = copied.checked()
+    (path / PLACES).unlink()
+    values = json.loads((path / "manifest.json").read_text())
+    del values["places"], values["files"][PLACES]
+    (path / "manifest.json").write_text(json.dumps(values))
+    assert opened(copied)[0].placed(10) == []
+    report = build(documents(), copied)
+    assert (report.changed, report.reused, report.encoded) == (True, report.passages, 0)
+    assert len(opened(copied)[0].placed(10)) == report.passages
+    assert not build(documents(), copied).changed
+
+
+MANY = [
+    document(f"reviews/{thing}-{what}", f"The {thing} {does}, and that is what {what} is about.")
+    for thing in ("yeast", "gradient", "glacier", "violin", "senate")
+    for what, does in (("time", "takes two hours"), ("money", "costs $25"), ("noise", "is never quiet"))
+]
+
+
+@pytest.fixture(scope="module")
+def many(built: IndexFolder, tmp_path_factory: pytest.TempPathFactory) -> IndexFolder:
+    pytest.importorskip("sklearn", reason="t-SNE needs the `build` extra")
+    folder = IndexFolder(tmp_path_factory.mktemp("many"))
+    build(MANY, folder, donors=[built])
+    assert folder.checked()[1].places == TSNE
+    return folder
+
+
+def test_an_index_is_up_to_date_whichever_method_placed_its_passages(
+    many: IndexFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    assert not build(MANY, many).changed
+    fresh = IndexFolder(tmp_path / "index")
+    build(MANY, fresh, donors=[many])
+    assert fresh.checked()[1].places == "PCA"
+    monkeypatch.undo()
+    assert not build(MANY, fresh).changed
+
+
+def test_a_build_starts_from_the_places_that_the_same_texts_had_and_a_rebuild_does_not(
+    many: IndexFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(many.path, tmp_path / "index")
+    folder = IndexFolder(tmp_path / "index")
+    before = {p.text: at for p, at in opened(folder)[0].placed(100)}
+    seen: list[np.ndarray | None] = []
+
+    def watched(vectors: np.ndarray, start: np.ndarray | None = None) -> tuple[np.ndarray, str]:
+        seen.append(start)
+        return place(vectors, start)
+
+    monkeypatch.setattr("rag.index.build.place", watched)
+    longer = replace(MANY[3], id="reviews/zzz")  # the same text at another row, and a new one
+    build([*MANY[:3], longer, *MANY[4:], document("reviews/new", "Nothing of the kind was said before.")], folder)
+    library, _, _ = opened(folder)
+    assert seen[0] is not None
+    for row, at in enumerate(seen[0].tolist()):
+        wanted = before.get(library.passage(row).text, (np.nan, np.nan))
+        assert np.array_equal(at, wanted, equal_nan=True)
+    assert np.isnan(seen[0]).all(axis=1).sum() == 1
+    assert len(library.placed(100)) == len(library) == len(MANY) + 1
+    build(MANY, folder, rebuild=True)
+    assert seen[1:] == [None]
+
+
+def test_as_many_places_as_are_asked_for_are_spread_over_the_rows(many: IndexFolder) -> None:
+    library, _, _ = opened(many)
+    every = library.placed(1000)
+    assert library.placed(3) == [every[0], every[len(every) // 2], every[-1]]
+    assert library.placed(1) == every[:1]
+    assert library.placed(0) == []
+    assert library.place(replace(every[0][0], id="reviews/of-another-index")) is None
+    assert library.place(replace(every[0][0], id="zzz")) is None
+
+
+def test_a_passage_without_a_place_is_not_on_the_map(copied: IndexFolder) -> None:
+    path, _ = copied.current()
+    places = np.load(path / PLACES)
+    places[1] = np.nan
+    np.save(path / PLACES, places)
+    manifest = Manifest.read(path)
+    library = IndexLibrary(path, IndexInfo(manifest.generation, manifest.passages, "e"))
+    assert library.place(library.passage(1)) is None
+    assert [passage for passage, _ in library.placed(10)] == [library.passage(0), library.passage(2)]
+
+
+@pytest.mark.parametrize("damage", ["empty", "short", "rubbish", "rows", "numbers", "objects"])
+def test_places_that_cannot_be_read_are_an_unusable_index(copied: IndexFolder, damage: str) -> None:
+    path, manifest = copied.checked()
+    file = path / PLACES
+    whole = file.read_bytes()
+    if damage in ("rows", "numbers", "objects"):
+        places = np.load(file)
+        file.unlink()
+        of = {"rows": places[1:], "numbers": places.astype(np.float64), "objects": places.astype(object)}
+        np.save(file, of[damage], allow_pickle=True)
+    else:
+        file.unlink()
+        file.write_bytes({"empty": b"", "short": whole[:-4], "rubbish": b"\x00" * len(whole)}[damage])
+    with pytest.raises(IndexUnusable, match=r"places\.npy is damaged.*rag index"):
+        copied.checked()
+    with pytest.raises(IndexUnusable, match=r"places\.npy cannot be read.*rag index"):
+        IndexLibrary(path, IndexInfo(manifest.generation, manifest.passages, "e"))
+
+
+def test_every_document_comes_as_it_was_indexed_sorted_by_id(built: IndexFolder) -> None:
+    assert list(opened(built)[0].documents()) == sorted(documents(), key=lambda d: d.id)
+
+
+def test_citing_passages_are_counted_as_they_are_given(built: IndexFolder, tmp_path: Path) -> None:
+    folder = IndexFolder(tmp_path / "index")
+    others = [document("reviews/s", "Flour was not said to matter E001. An oven was E009, and so was yeast E001.")]
+    build([*documents(), *others], folder, donors=[built])
+    library, _, _ = opened(folder)
+    counts = library.citing_counts()
+    assert counts == {episode: len(library.citing(episode)) for episode in library.episodes()}
+    assert counts == {"E001": 2, "E002": 1, "E009": 1}

@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,13 +21,15 @@ from rag.errors import CorpusError, IndexUnusable
 from rag.index.dense import PASSAGES, SENTENCES, write_vectors
 from rag.index.encode import EncoderCard, OnnxEncoder, Progress, RememberedEncoder, silent, text_key
 from rag.index.export import EncoderChoice, export, source_of
-from rag.index.library import write_library
+from rag.index.library import PLACES, IndexLibrary, write_library
+from rag.index.plane import MOST, TSNE, place
 from rag.index.sparse import FOLDER as SPARSE
 from rag.index.sparse import write_terms
 from rag.index.store import IndexFolder, Manifest
-from rag.records import Document, Passage
+from rag.records import Document, IndexInfo, Passage
 
 if TYPE_CHECKING:
+    from rag.index.plane import Places
     from rag.ports import Vectors
 
 ENCODER, KEYS, VECTORS = "encoder", "keys.npy", "vectors.npy"
@@ -54,6 +56,7 @@ def build(
     values: SplitValues = SplitValues(),
     id_pattern: str = DEFAULT_PATTERN,
     sentence_vectors: bool = True,
+    places: bool = True,
     rebuild: bool = False,
     donors: Sequence[IndexFolder] = (),
     questions: Iterable[str] = (),
@@ -62,9 +65,10 @@ def build(
 ) -> BuildReport:
     """Build a new generation and let it serve.
 
-    `sentence_vectors` keeps a vector of each sentence too, for choosing evidence. `donors` are other index folders
-    whose encoder may be copied, and unless `rebuild` the vectors of the first that serves. Raises IndexBusy,
-    CorpusError, and SettingsError; the old generation then serves on.
+    `sentence_vectors` keeps a vector of each sentence too, for choosing evidence; `places` gives passages a place in
+    the plane, for a map, near to the one that the same text had in the old generation unless `rebuild`. `donors` are
+    other index folders whose encoder may be copied, and unless `rebuild` the vectors of the first that serves. Raises
+    IndexBusy, CorpusError, and SettingsError; the old generation then serves on.
 
     `questions` are texts that will be asked over and over; a build that changes anything keeps their vectors too.
     """
@@ -90,7 +94,7 @@ def build(
             passages=len(passages),
             sentences=sum(len(p.sentences) for p in passages),
         )
-        if old is not None and _same(old[1], manifest):
+        if old is not None and _same(old[1], manifest) and bool(old[1].places) == places:
             return BuildReport(
                 old[1].generation, len(held), len(passages), len(passages), 0, False, time.perf_counter() - began
             )
@@ -108,6 +112,10 @@ def build(
         vector_of = _vectors(known, model, wanted, building, progress)
         for name, of in speaking.items():
             write_vectors(np.stack([vector_of[text] for _, text in of]), [row for row, _ in of], building / name)
+        if places:
+            at, method = place(np.stack([vector_of[text] for text in texts]), _places_before(old, passages))
+            np.save(building / PLACES, at)
+            manifest = replace(manifest, places=method)
         write_terms((term_text(p, id_pattern, values.titled) for p in passages), building / SPARSE)
         write_library(held, passages, building)
         folder.publish(building, manifest)
@@ -123,8 +131,10 @@ def build(
 
 
 def _same(old: Manifest, new: Manifest) -> bool:
+    """Built from and with the same, whichever method placed the passages: that depends on what is installed."""
+
     def what(m: Manifest) -> dict[str, object]:
-        return {k: v for k, v in asdict(m).items() if k not in ("generation", "files")}
+        return {k: v for k, v in asdict(m).items() if k not in ("generation", "files", "places")}
 
     return what(old) == what(new)
 
@@ -170,6 +180,15 @@ def _remembered(old: tuple[Path, Manifest] | None, card: EncoderCard) -> tuple[n
     if old is None or old[1].encoder.digest != card.digest:
         return np.empty(0, dtype=np.uint64), np.empty((0, card.dimension), dtype=np.float32)
     return np.load(old[0] / KEYS), np.load(old[0] / VECTORS, mmap_mode="r")
+
+
+def _places_before(old: tuple[Path, Manifest] | None, passages: Sequence[Passage]) -> Places | None:
+    """The place that each passage's text has in an old generation, NaN for a new text; None where t-SNE gave none."""
+    if old is None or old[1].places != TSNE:
+        return None
+    library = IndexLibrary(old[0], IndexInfo(old[1].generation, old[1].passages, old[1].encoder.name))
+    places = {passage.text: at for passage, at in library.placed(MOST)}
+    return np.array([places.get(p.text, (np.nan, np.nan)) for p in passages], dtype=np.float32)
 
 
 def _vectors(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,8 @@ from rag.index.store import reading
 from rag.records import AskedQuestion, Document, Filters, IndexInfo, Paragraph, Passage, Sentence
 
 PASSAGES, DOCUMENTS, COLUMNS = "passages.jsonl", "documents.jsonl", "columns.json"
+PLACES = "places.npy"
+"""Where each passage lies on a map, shape (passages, 2), float32 in 0..1, NaN for none; older indexes lack it."""
 
 
 class _Lines:
@@ -72,6 +75,13 @@ class IndexLibrary:
             self._row_of_document = {id: row for row, id in enumerate(columns["documents"])}
             self._about: dict[str, str] = columns["about"]
             self._columns = columns
+        self._places = np.empty((0, 2), dtype=np.float32)
+        path = folder / PLACES
+        if path.exists():
+            with reading(path):
+                self._places = np.load(path, mmap_mode="r")
+                if self._places.shape != (len(self), 2) or self._places.dtype != np.float32:
+                    raise ValueError(f"{self._places.dtype} of {self._places.shape}, wanted float32 of {len(self), 2}")
         self.passage = lru_cache(maxsize=4096)(self._read_passage)
         self._select = lru_cache(maxsize=64)(self._read_select)
 
@@ -118,6 +128,27 @@ class IndexLibrary:
         lists = {"paragraphs": paragraphs, "topics": tuple(values["topics"]), "questions": questions}  # type: ignore[arg-type]
         return Document(**values | lists)  # type: ignore[arg-type]
 
+    def documents(self) -> Iterator[Document]:
+        """Every document, sorted by id, each read as it is asked for."""
+        return map(self.document, sorted(self._row_of_document))
+
+    def place(self, passage: Passage) -> tuple[float, float] | None:
+        """Where the passage lies on the map, in 0..1 each way; None where it has no place, or is of another index."""
+        row = bisect_left(range(len(self._places)), passage.id, key=lambda row: self.passage(row).id)
+        if row == len(self._places) or self.passage(row).id != passage.id:
+            return None
+        return self._place(row)
+
+    def placed(self, most: int) -> list[tuple[Passage, tuple[float, float]]]:
+        """At most `most` passages that have a place, evenly spaced and in order, each with its place."""
+        rows = np.flatnonzero(np.isfinite(self._places).all(axis=1))
+        chosen = rows[np.linspace(0, len(rows) - 1, max(0, min(most, len(rows)))).round().astype(np.int64)]
+        return [(self.passage(row), at) for row in chosen.tolist() if (at := self._place(row)) is not None]
+
+    def _place(self, row: int) -> tuple[float, float] | None:
+        x, y = self._places[row].tolist()
+        return (x, y) if np.isfinite((x, y)).all() else None
+
     def episodes(self) -> Sequence[str]:
         """Every episode ID that a document is about or a sentence is attributed to, sorted."""
         return sorted({*self._about, *(e for of in self._columns["episodes"] for e in of)})
@@ -131,6 +162,14 @@ class IndexLibrary:
         """Passages of other documents with a sentence attributed to the episode, in order."""
         rows = self._read_select(Filters(episodes=(episode,)))
         return [p for p in map(self.passage, rows.tolist()) if p.document != self._about.get(episode)]
+
+    def citing_counts(self) -> Mapping[str, int]:
+        """Of each of `episodes()`, how many passages `citing` gives; no passage is read for it."""
+        counts = dict.fromkeys(self.episodes(), 0)
+        for of, episodes in zip(self._columns["of"], self._columns["episodes"], strict=True):
+            for episode in episodes:
+                counts[episode] += self._about.get(episode) != of
+        return counts
 
     def neighbours(self, passage: Passage, n: int = 1) -> Sequence[Passage]:
         """Up to n passages before and n after it in its document, in reading order, without itself."""

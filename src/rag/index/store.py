@@ -29,7 +29,7 @@ FILES = frozenset(
     | {"keys.npy", "vectors.npy", "dense.faiss", "dense.npy", "bm25/meta.json"}
     | {"encoder/model.onnx", "encoder/tokenizer.json", "encoder/encoder.json"}
 )
-"""What every generation of this format has, beside the segments of its BM25."""
+"""What every generation of this format has, beside the segments of its BM25; places.npy is there or not."""
 
 
 @contextmanager
@@ -37,13 +37,16 @@ def reading(path: Path) -> Iterator[None]:
     """Whatever goes wrong with what an index file holds is IndexUnusable."""
     try:
         yield
-    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+    except (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise IndexUnusable(f"{path} cannot be read ({error!r}); build the index again with `rag index`") from error
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a generation was built from and with; `files` maps each relative path to its SHA-256."""
+    """What a generation was built from and with; `files` maps each relative path to its SHA-256.
+
+    `places` is the method that its passages were placed by in the plane, "" where they were not.
+    """
 
     generation: str
     corpus_digest: str
@@ -58,6 +61,7 @@ class Manifest:
     sentences: int
     format: int = FORMAT
     files: Mapping[str, str] = field(default_factory=dict)
+    places: str = ""
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
