@@ -49,6 +49,7 @@ from rag.serve.markdown import said, shown
 from rag.serve.problems import add_handlers
 from rag.serve.requests import MAX_ANSWER, MAX_TURNS
 from rag.serve.state import State
+from rag.serve.web.site import Site
 from rag.wire import answer_json
 
 INFO = IndexInfo("g1", 2, "words")
@@ -151,7 +152,7 @@ def running() -> Iterator[Server]:
         yield
 
     app = FastAPI(lifespan=lifespan)
-    add_handlers(app, state)
+    add_handlers(app, state, Site(state))
     app.include_router(router(state, CapacityLimiter(2)))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         started = Server(listening.getsockname()[1], state, answerer, service)

@@ -14,20 +14,23 @@ import anyio
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request, Response
+from fastapi.staticfiles import StaticFiles
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
 from rag.errors import NotFound
-from rag.records import Answer, Filters
+from rag.records import Answer, Event, Filters
 from rag.search.query import understand
-from rag.serve.chat import router
+from rag.serve import chat
 from rag.serve.edge import Edge
 from rag.serve.models import AnswerOut, DocumentOut, EpisodeOut, EpisodesOut, ProblemOut, SearchOut
 from rag.serve.problems import add_handlers
 from rag.serve.requests import AskIn, SearchIn
 from rag.serve.state import State
 from rag.serve.streaming import Stream, last, sse
+from rag.serve.web import ask, browse, reference
+from rag.serve.web.site import Site
 from rag.wire import answer_json, document_json, episode_json, search_json
 
 if TYPE_CHECKING:
@@ -54,13 +57,17 @@ def create_app(
             yield
             group.cancel_scope.cancel()
 
-    app = FastAPI(title="podcast-rag", version=version("podcast-rag"), lifespan=lifespan)
+    app = FastAPI(title="podcast-rag", version=version("podcast-rag"), lifespan=lifespan, docs_url=None, redoc_url=None)
     registry = CollectorRegistry()
     app.add_middleware(Edge, registry=registry)
-    add_handlers(app, state)
-    limiter = CapacityLimiter(drafts)
+    site, limiter = Site(state), CapacityLimiter(drafts)
+    add_handlers(app, state, site)
     _routes(app, state, limiter)
-    app.include_router(router(state, limiter))
+    app.include_router(chat.router(state, limiter))
+    app.include_router(ask.router(site, limiter))
+    app.include_router(browse.router(site))
+    app.include_router(reference.router(site, app.openapi))
+    app.mount("/static", StaticFiles(packages=[("rag.serve.web", "static")]))
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
@@ -147,7 +154,7 @@ async def _off_loop(work: Callable[..., object], *arguments: object) -> Response
     return await run_sync(run)
 
 
-def _asked(service: Service, body: AskIn) -> Stream:
+def _asked(service: Service, body: AskIn) -> Stream[Event]:
     """What answers a request, once it is known to be one that can be. Raises UserError and QuestionError."""
     understand(body.question, service.library.episodes())
     return partial(
@@ -160,7 +167,7 @@ def _asked(service: Service, body: AskIn) -> Stream:
     )
 
 
-def _ask(stream: Stream) -> object:
+def _ask(stream: Stream[Event]) -> object:
     return answer_json(next(event for event in stream() if isinstance(event, Answer)))
 
 

@@ -355,7 +355,7 @@ def _generating(service: Service, model: str) -> Generating | None:
     return _MODELS[model]
 
 
-def _asked(service: Service, body: CompletionIn, generating: Generating | None) -> Stream:
+def _asked(service: Service, body: CompletionIn, generating: Generating | None) -> Stream[Event]:
     """What answers a request, once it is known to be one that can be. Raises UserError and QuestionError."""
     question, turns = body.conversation()
     understand(question, service.library.episodes())
@@ -363,11 +363,11 @@ def _asked(service: Service, body: CompletionIn, generating: Generating | None) 
     return partial(service.answerer.stream, question, service.k, history=turns, generator=drafter)
 
 
-def _ask(reply: _Reply, stream: Stream) -> Response:
+def _ask(reply: _Reply, stream: Stream[Event]) -> Response:
     return _json(reply.completion(next(event for event in stream() if isinstance(event, Answer))))
 
 
-def _sse(reply: _Reply, stream: Stream, limiter: CapacityLimiter | None) -> EventSourceResponse:
+def _sse(reply: _Reply, stream: Stream[Event], limiter: CapacityLimiter | None) -> EventSourceResponse:
     """A stream as the protocol's chunks, a sentence each; an error ends it, and then it has no `[DONE]`."""
     stopping = anyio.Event()
 

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from rag.errors import IndexUnusable, NotFound, QuestionError, UserError
 from rag.serve.state import State
+from rag.serve.web.site import Site, wants_page
 
 
 def problem(status: int, detail: str, headers: dict[str, str] | None = None, **more: object) -> Response:
@@ -20,26 +21,33 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None, **m
     return Response(json.dumps(value), status, headers, media_type="application/problem+json")
 
 
-def add_handlers(app: FastAPI, state: State) -> None:
-    """Every error as a problem document; one that nobody foresaw is `rag.serve.edge`'s."""
+def add_handlers(app: FastAPI, state: State, site: Site) -> None:
+    """Every error as a problem document, or as a page for a browser; one that nobody foresaw is `rag.serve.edge`'s."""
+
+    async def refuse(
+        request: Request, status: int, detail: str, headers: dict[str, str] | None = None, **more: object
+    ) -> Response:
+        if wants_page(request):
+            return await site.error(status, detail, headers)
+        return problem(status, detail, headers, **more)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
         errors = [{"field": ".".join(map(str, e["loc"])), "detail": str(e["msg"])} for e in error.errors()]
         detail = "; ".join(f"{e['field']}: {e['detail']}" for e in errors[:5])
-        return problem(422, detail, errors=errors[:100])
+        return await refuse(request, 422, detail, errors=errors[:100])
 
     @app.exception_handler(HTTPException)
-    async def refused(_: Request, error: HTTPException) -> Response:
-        return problem(error.status_code, str(error.detail), dict(error.headers or {}))
+    async def refused(request: Request, error: HTTPException) -> Response:
+        return await refuse(request, error.status_code, str(error.detail), dict(error.headers or {}))
 
-    async def user(status: int, _: Request, error: Exception) -> Response:
-        return problem(status, str(error))
+    async def user(status: int, request: Request, error: Exception) -> Response:
+        return await refuse(request, status, str(error))
 
     for kind, status in ((UserError, 400), (QuestionError, 422), (NotFound, 404)):
         app.add_exception_handler(kind, partial(user, status))
 
     @app.exception_handler(IndexUnusable)
-    async def unusable(_: Request, error: IndexUnusable) -> Response:
+    async def unusable(request: Request, error: IndexUnusable) -> Response:
         loading = state.opened is None and state.failed is None
-        return problem(503, str(error), {"retry-after": "1"} if loading or error.retry else None)
+        return await refuse(request, 503, str(error), {"retry-after": "1"} if loading or error.retry else None)

@@ -22,7 +22,7 @@ def _day(text: str) -> str:
 
 _Text = Annotated[str, Field(min_length=1, max_length=MAX_CHARS)]
 _Names = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(max_length=100)]
-_Day = Annotated[
+Day = Annotated[
     str, Field(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$", json_schema_extra={"format": "date"}), AfterValidator(_day)
 ]
 _K = Annotated[int, Field(ge=1, le=100, strict=True)]
@@ -38,8 +38,8 @@ class FiltersIn(_Wire):
     kinds: _Names = ()
     topics: _Names = ()
     episodes: _Names = ()
-    since: _Day | None = None
-    until: _Day | None = None
+    since: Day | None = None
+    until: Day | None = None
 
     def record(self) -> Filters:
         """The same, for the rooms behind the edge."""

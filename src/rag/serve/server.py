@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,8 +24,19 @@ def run(
 ) -> None:
     """Serve until told to stop; requests under way then have ten seconds. Raises OSError where it cannot listen."""
     app = create_app(open_service, changed)
+    logging.getLogger("uvicorn.access").addFilter(_WithoutQuery())
     with listen(host, port) as listening, suppress(KeyboardInterrupt):
         uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=10, server_header=False)).run(sockets=[listening])
+
+
+class _WithoutQuery(logging.Filter):
+    """Of an address that was asked for, the log keeps the path: what stands behind it is somebody's question."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple) and len(record.args) == 5:
+            client, method, path, *more = record.args
+            record.args = (client, method, str(path).partition("?")[0], *more)
+        return True
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -6,7 +6,7 @@ import gc
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
 from anyio.to_thread import run_sync
@@ -20,6 +20,7 @@ LOOK_SECONDS = 1.0
 """How often the server looks whether there is a new index."""
 
 _log = logging.getLogger("rag.serve")
+Made = TypeVar("Made")
 
 
 class State:
@@ -29,6 +30,7 @@ class State:
         self._open_service, self._changed = open_service, changed
         self.opened: Service | None = None
         self.failed: str | None = None
+        self._made: dict[Callable[[Service], object], object] = {}
 
     async def keep(self) -> None:
         """Open the service, and anew whenever `changed` gives another token or the last time failed.
@@ -48,6 +50,7 @@ class State:
         failed, cause = None, None
         try:
             before, self.opened = self.opened, await run_sync(self._open_service, abandon_on_cancel=True)
+            self._made = {}
             if before is not None:
                 del before
                 await run_sync(gc.collect)  # the service before holds files, and lies in reference cycles
@@ -64,3 +67,11 @@ class State:
         if self.opened is None:
             raise IndexUnusable(self.failed or "the index is still loading; try again in a moment")
         return self.opened
+
+    def made(self, make: Callable[[Service], Made]) -> Made:
+        """What is made of the service that answers now, kept for as long as it answers. Raises IndexUnusable."""
+        held = self._made  # before the service, so that nothing of the one before is kept for the one after
+        service = self.service()
+        if make not in held:
+            held[make] = make(service)
+        return cast("Made", held[make])

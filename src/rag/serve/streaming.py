@@ -9,12 +9,13 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import anyio
 from anyio import CapacityLimiter, from_thread
 from anyio.to_thread import run_sync
 from fastapi import Request
+from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from rag.errors import BackendFailed, RagError
@@ -31,25 +32,29 @@ GRACE = 6.0
 _log = logging.getLogger("rag.serve")
 
 
-class Stream(Protocol):
-    """Events, made in the thread that iterates; it ends soon after `stop()` is true."""
+Item = TypeVar("Item")
+Made = TypeVar("Made", covariant=True)
 
-    def __call__(self, *, stop: Callable[[], bool] = ...) -> Iterator[Event]:
+
+class Stream(Protocol[Made]):
+    """Items, as events are, made in the thread that iterates; it ends soon after `stop()` is true."""
+
+    def __call__(self, *, stop: Callable[[], bool] = ...) -> Iterator[Made]:
         """Begin."""
         ...
 
 
 @asynccontextmanager
 async def events(
-    stream: Stream, limiter: CapacityLimiter | None = None, stopping: anyio.Event | None = None
-) -> AsyncIterator[AsyncIterator[Event]]:
-    """The events of a stream, which runs in a thread at its own pace; leaving ends it, and waits for that.
+    stream: Stream[Item], limiter: CapacityLimiter | None = None, stopping: anyio.Event | None = None
+) -> AsyncIterator[AsyncIterator[Item]]:
+    """The items of a stream, which runs in a thread at its own pace; leaving ends it, and waits for that.
 
     They wait for whoever reads them, so a slow reader holds no thread; an answer has few of them. What the stream
     raises is raised where its events are read, as is BackendFailed GRACE seconds after the server is `stopping`.
     """
     gone = threading.Event()
-    put, get = anyio.create_memory_object_stream[Event | Exception](math.inf)
+    put, get = anyio.create_memory_object_stream[Item | Exception](math.inf)
 
     def work() -> None:
         try:
@@ -68,7 +73,7 @@ async def events(
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             put.send_nowait(BackendFailed("the server stops; ask again in a moment"))
 
-    async def read() -> AsyncIterator[Event]:
+    async def read() -> AsyncIterator[Item]:
         async for item in get:
             if isinstance(item, Exception):
                 raise item
@@ -91,7 +96,7 @@ async def events(
         raise failure
 
 
-async def last(stream: Stream, request: Request, limiter: CapacityLimiter | None = None) -> Answer | None:
+async def last(stream: Stream[Event], request: Request, limiter: CapacityLimiter | None = None) -> Answer | None:
     """The answer that a stream ends with; None where whoever asked is gone, which ends the stream."""
     answer: Answer | None = None
 
@@ -115,7 +120,7 @@ async def last(stream: Stream, request: Request, limiter: CapacityLimiter | None
     return answer
 
 
-def sse(stream: Stream, limiter: CapacityLimiter | None = None) -> EventSourceResponse:
+def sse(stream: Stream[Event], limiter: CapacityLimiter | None = None) -> EventSourceResponse:
     """A stream as server-sent events: `hits`, `sentence`, `dropped`, `done`; `error` where it breaks off."""
     stopping = anyio.Event()
 
@@ -132,6 +137,17 @@ def sse(stream: Stream, limiter: CapacityLimiter | None = None) -> EventSourceRe
             yield _event("error", {"detail": "something went wrong here; the server's log has it", "retry": False})
 
     return event_source(lines(), stopping)
+
+
+def html(stream: Stream[str], limiter: CapacityLimiter | None = None) -> StreamingResponse:
+    """A page that is sent piece by piece, as it is made."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        async with events(stream, limiter) as found:
+            async for piece in found:
+                yield piece.encode("utf-8", "replace")
+
+    return StreamingResponse(pieces(), media_type="text/html", headers={"cache-control": "no-store"})
 
 
 def event_source(lines: AsyncIterator[ServerSentEvent], stopping: anyio.Event) -> EventSourceResponse:

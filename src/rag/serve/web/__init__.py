@@ -1,0 +1,1 @@
+"""The web page: what a listener sees of the service."""

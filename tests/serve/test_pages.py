@@ -1,0 +1,257 @@
+"""Pages over HTTP: what a browser is sent, with a library and an answerer of its own; tests/browser has the rest."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from html import unescape
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from fakes import CORPUS, HashedTokens, Writes
+from live import eventually, live
+from rag.answer.answerer import Answerer
+from rag.assemble import Service
+from rag.corpus.load import load
+from rag.corpus.markers import DEFAULT_PATTERN
+from rag.corpus.split import SplitValues, split
+from rag.errors import IndexUnusable
+from rag.index.library import IndexLibrary, write_library
+from rag.index.sparse import RankBM25Retriever
+from rag.records import IndexInfo
+from rag.serve.app import create_app
+
+TEXTS = ["episodes/E026.md", "episodes/E009.md", "reviews/rl-and-post-training-for-reasoning.md", "concepts/lora.md"]
+ASK = "How much does the contrastive recipe cost?"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
+    folder = tmp_path_factory.mktemp("library")
+    documents = [d for d in load(CORPUS) if f"{d.id}.md" in TEXTS]
+    passages = sorted((p for d in documents for p in split(d, SplitValues())), key=lambda p: p.id)
+    write_library(documents, passages, folder)
+    library = IndexLibrary(folder, IndexInfo("generation-1", len(passages), "words"))
+    sparse = RankBM25Retriever((p.text for p in passages), library)
+    return Service(library, sparse, Answerer(sparse, HashedTokens(), sparse, library), DEFAULT_PATTERN)
+
+
+@pytest.fixture(scope="module")
+def client(service: Service) -> Iterator[httpx.Client]:
+    with live(create_app(lambda: service)) as url, closing(httpx.Client(base_url=url)) as client:
+        eventually(lambda: client.get("/readyz").status_code == 200)
+        client.headers["accept"] = "text/html,application/xhtml+xml,*/*;q=0.8"
+        yield client
+
+
+def words(page: httpx.Response) -> str:
+    """What a page says, without its markup."""
+    text = re.sub(r"<(script|head).*?</\1>|<[^>]*>", " ", page.text, flags=re.S)
+    return " ".join(unescape(text).split())
+
+
+def test_an_answer_stands_in_the_page_with_its_quote_and_where_it_is_from(client: httpx.Client) -> None:
+    page = client.get("/", params={"q": ASK})
+    assert page.status_code == 200
+    said = words(page)
+    assert "for about $25, the contrastive recipe is as accurate" in said
+    assert "The episode's own summary says so of E026" in said
+    assert "<mark>" in page.text
+    assert "/documents/episodes/E026?quote=" in page.text
+
+
+def test_the_link_of_a_quote_leads_to_its_words(client: httpx.Client) -> None:
+    page = client.get("/", params={"q": ASK})
+    link = unescape(re.findall(r'href="(/documents/[^"]*\?quote=[^"]*)"', page.text)[0])
+    quoted = re.findall(r"<mark>(.*?)</mark>", page.text, re.S)[0]
+    assert f'<mark id="quote">{quoted}</mark>' in client.get(link).text
+
+
+def test_a_link_whose_words_are_gone_says_so_and_shows_the_document(client: httpx.Client) -> None:
+    page = client.get("/documents/episodes/E026?quote=0-12-00000000aaaaaaaaaa")
+    assert page.status_code == 200
+    assert "no longer in this text" in words(page)
+    assert "<mark" not in page.text
+
+
+@pytest.mark.parametrize("quote", ["1", "0-12", "9-9-x", "a" * 101, "-1-5-00000000aaaaaaaaaa"])
+def test_a_link_that_is_none_is_refused_calmly(client: httpx.Client, quote: str) -> None:
+    page = client.get("/documents/episodes/E026", params={"quote": quote})
+    assert page.status_code in (400, 422)
+    assert "<nav" in page.text
+
+
+def test_the_json_of_an_answer_is_the_api_s(client: httpx.Client) -> None:
+    wanted = client.post("/v1/ask", json={"question": ASK}).json()
+    page = client.get("/", params={"q": ASK}).text
+    inside = re.search(r'<script type="application/json" id="json">(.*?)</script>', page, re.S)
+    assert inside is not None
+    found = [json.loads(inside[1]), client.get("/answer.json", params={"q": ASK}).json()]
+    for answer in (wanted, *found):
+        answer.pop("timings_ms")
+    assert found == [wanted, wanted]
+
+
+HOSTILE = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)> {{ 7*7 }} what does it cost"
+
+
+@pytest.mark.parametrize("path", ["/", "/map", "/episodes", "/documents"])
+def test_a_hostile_question_is_text_wherever_it_is_shown(client: httpx.Client, path: str) -> None:
+    page = client.get(path, params={"q": HOSTILE}).text
+    assert "<script>alert" not in page
+    assert "<img" not in page
+    assert "49" not in re.findall(r'value="([^"]*)"', page)
+    assert page.count("<script") == 1 + page.count('<script type="application/json"')
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "says"),
+    [
+        ("/?q=%3F", 422, "has no words"),
+        (f"/?q={'a' * 1500}", 422, "at most 1000"),
+        (f"/?q={'a' * 5000}", 422, "at most 4000"),
+        ("/?q=cost&episode=E999", 400, "no episode E999"),
+        ("/?q=cost&generator=llm", 400, "No language model"),
+        ("/episodes/E999", 404, "no episode E999"),
+        ("/documents/reviews/none", 404, "No document"),
+        ("/documents?kind=poem", 404, "poem"),
+        ("/episodes?since=yesterday", 422, "since"),
+        ("/nothing", 404, "no such page"),
+        ("/static/nothing.css", 404, "no such page"),
+        ("/static/../render.py", 404, "no such page"),
+    ],
+)
+def test_what_cannot_be_shown_is_a_page_that_says_why(client: httpx.Client, path: str, status: int, says: str) -> None:
+    page = client.get(path)
+    assert (page.status_code, page.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert says in words(page)
+    assert "<nav" in page.text
+
+
+def test_whoever_does_not_ask_for_a_page_is_told_as_a_problem_document(client: httpx.Client) -> None:
+    found = client.get("/episodes/E999", headers={"accept": "*/*"})
+    assert (found.status_code, found.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_an_index_that_is_not_there_yet_is_a_page_that_tries_again() -> None:
+    def missing() -> Service:
+        raise IndexUnusable("index holds no index; build it with `rag index`")
+
+    with live(create_app(missing)) as url:
+        eventually(lambda: "holds no index" in httpx.get(url, headers={"accept": "text/html"}).text)
+        page = httpx.get(url, headers={"accept": "text/html"})
+        assert page.status_code == 503
+        assert "<nav" in page.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/?q=cost", "/episodes", "/map", "/docs", "/static/page.js", "/nothing", "/v1/episodes"]
+)
+def test_nothing_may_be_loaded_from_elsewhere_or_run_inline(client: httpx.Client, path: str) -> None:
+    headers = client.get(path).headers
+    policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == "'self'"
+    assert policy["style-src"] == "'self'"
+    assert policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
+
+
+def test_a_name_in_another_spelling_leads_to_the_episode(client: httpx.Client) -> None:
+    found = client.get("/episodes/e026")
+    assert (found.status_code, found.headers["location"]) == (307, "/episodes/E026")
+
+
+def test_an_episode_shows_every_sentence_that_cites_it(client: httpx.Client) -> None:
+    wanted = client.get("/v1/episodes/E026").json()["cited_by"]
+    page = words(client.get("/episodes/E026"))
+    assert f"{len(wanted)} sentences of other texts cite it" in page
+    for row in wanted:
+        assert " ".join(row["text"].split()) in re.sub(r"\s+([.,;:)\]])", r"\1", page), row["text"]
+
+
+def test_an_episode_that_is_only_mentioned_has_a_page(client: httpx.Client) -> None:
+    page = client.get("/episodes/E084")
+    assert page.status_code == 200
+    assert "The corpus has no summary of this episode" in words(page)
+
+
+def test_a_page_without_a_map_says_how_to_get_one(client: httpx.Client) -> None:
+    assert "This index holds no map" in words(client.get("/map"))
+
+
+class Gate(Writes):
+    """Writes a sentence, then waits to be let on."""
+
+    def __init__(self, *pieces: str) -> None:
+        import threading
+
+        super().__init__(*pieces)
+        self.on = threading.Event()
+
+    def stream(self, messages: Any, limit: int, stop: Callable[[], bool]) -> Any:
+        for number, piece in enumerate(super().stream(messages, limit, stop)):
+            if number and not self.on.wait(10):
+                return
+            yield piece
+
+
+def test_a_sentence_is_sent_before_the_next_one_is_written(service: Service) -> None:
+    first = (
+        "Trained as a LoRA on 50 problems for about $25, the contrastive recipe is as accurate as full RL is on a 32B"
+    )
+    second = "The pipeline that the $25 run is compared with is costed at about $103,000."
+    gate = Gate(f"{first} model.\n", f"{second}\n")
+    slow = Service(service.library, service.retriever, service.answerer, DEFAULT_PATTERN, 10, cast(Any, gate))
+    with live(create_app(lambda: slow)) as url:
+        eventually(lambda: httpx.get(f"{url}/readyz").status_code == 200)
+        with httpx.stream("GET", url, params={"q": ASK, "generator": "llm"}, timeout=10) as page:
+            text = ""
+            for piece in page.iter_text():
+                text += piece
+                if '<details class="said">' in text and not gate.on.is_set():
+                    assert "is writing" in text
+                    assert "</html>" not in text
+                    gate.on.set()
+    assert gate.on.is_set()
+    assert text.rstrip().endswith("</html>")
+    assert 'id="done"' in text
+
+
+def test_an_answer_that_breaks_off_says_so_and_the_page_is_whole(service: Service) -> None:
+    class Breaks:
+        def stream(self, *_: Any, **__: Any) -> Iterator[Any]:
+            yield from ()
+            raise RuntimeError("secret internals")
+
+        ask = service.answerer.ask
+
+    broken = Service(service.library, service.retriever, cast(Answerer, Breaks()), DEFAULT_PATTERN)
+    with live(create_app(lambda: broken)) as url:
+        eventually(lambda: httpx.get(f"{url}/readyz").status_code == 200)
+        page = httpx.get(url, params={"q": ASK})
+    assert "The answer breaks off here: something went wrong here" in words(page)
+    assert "secret" not in page.text
+    assert page.text.rstrip().endswith("</html>")
+
+
+def test_the_first_view_is_small(client: httpx.Client) -> None:
+    page = client.get("/")
+    parts = [page, *(client.get(link) for link in re.findall(r'(?:href|src)="(/static/[^"]*)"', page.text))]
+    assert len(parts) == 4
+    assert sum(len(part.content) for part in parts) < 100_000
+
+
+def test_the_examples_are_answered(client: httpx.Client) -> None:
+    links = re.findall(r'<li><a href="(/\?q=[^"]*)">', client.get("/").text)
+    assert links
+    assert all("The corpus does not say" not in client.get(unescape(link)).text for link in links)
+
+
+def test_the_reference_has_every_operation_and_shape(client: httpx.Client) -> None:
+    description = client.get("/openapi.json").json()
+    page = client.get("/docs").text
+    assert all(f"<code>{path}</code>" in page for path in description["paths"])
+    assert all(f'id="{name}"' in page for name in description["components"]["schemas"])
