@@ -1,7 +1,7 @@
 """Ordinary implementations of the ports, small and discriminating."""
 
 import re
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -11,12 +11,14 @@ import numpy as np
 from rag.answer.answerability import Answerability
 from rag.answer.answerer import Answerer
 from rag.answer.logistic import Logistic
+from rag.assemble import Service
 from rag.corpus.load import load
+from rag.corpus.markers import DEFAULT_PATTERN
 from rag.corpus.split import SplitValues, split
-from rag.index.library import IndexLibrary, write_library
+from rag.index.library import PLACES, IndexLibrary, write_library
 from rag.index.sparse import RankBM25Retriever
 from rag.index.terms import terms
-from rag.records import IndexInfo, Message
+from rag.records import Document, IndexInfo, Message
 
 CORPUS = Path(__file__).resolve().parents[1] / "corpus"
 
@@ -96,3 +98,18 @@ def one_episode(folder: Path, *, estimating: bool) -> Answerer:
     model = Logistic({"near": 20.0, "valueless": -9.0}, -2.0), 0.5  # a hashed word is near to itself alone
     answerability = Answerability(encoder, encoder.tokens, sparse, model=model) if estimating else None
     return Answerer(sparse, encoder, sparse, library, answerability=answerability)
+
+
+def service_of(
+    documents: Iterable[Document], folder: Path, generation: str = "generation-1", *, mapped: bool = False
+) -> Service:
+    """A service over documents, written to a folder: a real library and BM25, hashed words for an encoder."""
+    folder.mkdir(exist_ok=True)
+    held = sorted(documents, key=lambda d: d.id)
+    passages = sorted((p for d in held for p in split(d, SplitValues())), key=lambda p: p.id)
+    write_library(held, passages, folder)
+    if mapped:
+        np.save(folder / PLACES, np.random.default_rng(0).random((len(passages), 2), dtype=np.float32))
+    library = IndexLibrary(folder, IndexInfo(generation, len(passages), "hashed"))
+    sparse = RankBM25Retriever((p.text for p in passages), library)
+    return Service(library, sparse, Answerer(sparse, HashedTokens(), sparse, library), DEFAULT_PATTERN)

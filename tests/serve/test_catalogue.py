@@ -5,13 +5,12 @@ from typing import cast
 
 import pytest
 
-from fakes import CORPUS
+from fakes import CORPUS, service_of
 from rag.assemble import Service
 from rag.corpus.load import load
 from rag.corpus.markers import DEFAULT_PATTERN
-from rag.corpus.split import SplitValues, split
-from rag.index.library import IndexLibrary, write_library
-from rag.records import Document, Hit, IndexInfo, Passage
+from rag.index.library import IndexLibrary
+from rag.records import Document, Hit, Passage
 from rag.serve.web.catalogue import Catalogue, matching, read_catalogue
 from rag.serve.web.chart import COLOURS, OTHER, SIZE, draw, light
 
@@ -20,11 +19,7 @@ PLACES = [(0.0, 0.0), (1.0, 1.0), (0.5, 0.25)]
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> IndexLibrary:
-    folder = tmp_path_factory.mktemp("library")
-    documents = list(load(CORPUS))
-    passages = sorted((p for d in documents for p in split(d, SplitValues())), key=lambda p: p.id)
-    write_library(documents, passages, folder)
-    return IndexLibrary(folder, IndexInfo("g", len(passages), "e"))
+    return service_of(load(CORPUS), tmp_path_factory.mktemp("library")).library
 
 
 @pytest.fixture(scope="module")

@@ -2,26 +2,29 @@
 
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from html import unescape
+from pathlib import Path
 from typing import Any, cast
 
+import anyio
 import httpx
 import pytest
+from fastapi import Response
 
-from fakes import CORPUS, HashedTokens, Writes
+from fakes import CORPUS, Writes, service_of
 from live import eventually, live
 from rag.answer.answerer import Answerer
 from rag.assemble import Service
 from rag.corpus.load import load
 from rag.corpus.markers import DEFAULT_PATTERN
-from rag.corpus.split import SplitValues, split
 from rag.errors import IndexUnusable
-from rag.index.library import IndexLibrary, write_library
-from rag.index.sparse import RankBM25Retriever
-from rag.records import IndexInfo
+from rag.records import Document, Paragraph
 from rag.serve.app import create_app
+from rag.serve.state import Current, State
+from rag.serve.web.site import Site
 
 TEXTS = ["episodes/E026.md", "episodes/E009.md", "reviews/rl-and-post-training-for-reasoning.md", "concepts/lora.md"]
 ASK = "How much does the contrastive recipe cost?"
@@ -29,13 +32,8 @@ ASK = "How much does the contrastive recipe cost?"
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
-    folder = tmp_path_factory.mktemp("library")
-    documents = [d for d in load(CORPUS) if f"{d.id}.md" in TEXTS]
-    passages = sorted((p for d in documents for p in split(d, SplitValues())), key=lambda p: p.id)
-    write_library(documents, passages, folder)
-    library = IndexLibrary(folder, IndexInfo("generation-1", len(passages), "words"))
-    sparse = RankBM25Retriever((p.text for p in passages), library)
-    return Service(library, sparse, Answerer(sparse, HashedTokens(), sparse, library), DEFAULT_PATTERN)
+    documents = (d for d in load(CORPUS) if f"{d.id}.md" in TEXTS)
+    return service_of(documents, tmp_path_factory.mktemp("library"), mapped=True)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +115,7 @@ def test_a_hostile_question_is_text_wherever_it_is_shown(client: httpx.Client, p
         ("/episodes/E999", 404, "no episode E999"),
         ("/documents/reviews/none", 404, "No document"),
         ("/documents?kind=poem", 404, "poem"),
-        ("/episodes?since=yesterday", 422, "since"),
+        ("/episodes?since=yesterday", 422, "Since"),
         ("/nothing", 404, "no such page"),
         ("/static/nothing.css", 404, "no such page"),
         ("/static/../render.py", 404, "no such page"),
@@ -130,9 +128,47 @@ def test_what_cannot_be_shown_is_a_page_that_says_why(client: httpx.Client, path
     assert "<nav" in page.text
 
 
-def test_whoever_does_not_ask_for_a_page_is_told_as_a_problem_document(client: httpx.Client) -> None:
-    found = client.get("/episodes/E999", headers={"accept": "*/*"})
+@pytest.mark.parametrize(
+    ("path", "accept"),
+    [("/episodes/E999", "*/*"), ("/v1/episodes/E999", "text/html"), ("/v1/nothing", "text/html, */*; q=.2")],
+)
+def test_the_api_and_whoever_does_not_ask_for_a_page_are_told_in_json(
+    client: httpx.Client, path: str, accept: str
+) -> None:
+    found = client.get(path, headers={"accept": accept})
     assert (found.status_code, found.headers["content-type"]) == (404, "application/problem+json")
+    assert (found.headers["vary"], found.headers["cache-control"]) == ("accept", "no-store")
+
+
+@pytest.mark.parametrize("path", ["/", "/?q=cost", "/episodes", "/episodes/E026", "/map", "/docs"])
+def test_a_page_s_head_can_be_asked_for(client: httpx.Client, path: str) -> None:
+    found = client.head(path)
+    assert (found.status_code, found.content) == (200, b"")
+
+
+def test_a_file_is_kept_for_good_by_its_digest_alone(client: httpx.Client) -> None:
+    link = re.findall(r'href="(/static/page.css[^"]*)"', client.get("/").text)[0]
+    assert client.get(link).headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert client.get("/static/page.css?v=other").headers["cache-control"] == "no-cache"
+
+
+def test_an_answer_is_kept_for_the_way_back_and_never_by_a_proxy(client: httpx.Client) -> None:
+    headers = client.get("/", params={"q": ASK}).headers
+    assert (headers["cache-control"], headers["x-accel-buffering"]) == ("private, no-cache", "no")
+
+
+@pytest.mark.parametrize("more", [{}, {"episode": "E026"}, {"kind": "review"}])
+def test_the_map_lights_up_what_the_answer_was_found_in(client: httpx.Client, more: dict[str, str]) -> None:
+    def found(path: str) -> list[str]:
+        page = client.get(path, params={"q": "what does e026 say about cost"} | more).text
+        return re.findall(r'<li value="\d+">\s*<a href="([^"]*)"', page)
+
+    assert found("/map") == found("/") != []
+
+
+def test_a_link_back_to_an_earlier_question_keeps_where_to_look(client: httpx.Client) -> None:
+    page = client.get("/", params={"q": "and its cost?", "after": ["reward hacking", " "], "episode": "E026"}).text
+    assert re.findall(r'<a href="([^"]*)">reward hacking</a>', page) == ["/?q=reward+hacking&amp;episode=E026"]
 
 
 def test_an_index_that_is_not_there_yet_is_a_page_that_tries_again() -> None:
@@ -178,23 +214,19 @@ def test_an_episode_that_is_only_mentioned_has_a_page(client: httpx.Client) -> N
     assert "The corpus has no summary of this episode" in words(page)
 
 
-def test_a_page_without_a_map_says_how_to_get_one(client: httpx.Client) -> None:
-    assert "This index holds no map" in words(client.get("/map"))
-
-
 class Gate(Writes):
-    """Writes a sentence, then waits to be let on."""
+    """Writes a sentence, then waits to be let on; `left` says that it was told to stop meanwhile."""
 
     def __init__(self, *pieces: str) -> None:
-        import threading
-
         super().__init__(*pieces)
-        self.on = threading.Event()
+        self.on, self.left = threading.Event(), False
 
     def stream(self, messages: Any, limit: int, stop: Callable[[], bool]) -> Any:
         for number, piece in enumerate(super().stream(messages, limit, stop)):
-            if number and not self.on.wait(10):
-                return
+            while number and not self.on.wait(0.01):
+                if stop():
+                    self.left = True
+                    return
             yield piece
 
 
@@ -255,3 +287,33 @@ def test_the_reference_has_every_operation_and_shape(client: httpx.Client) -> No
     page = client.get("/docs").text
     assert all(f"<code>{path}</code>" in page for path in description["paths"])
     assert all(f'id="{name}"' in page for name in description["components"]["schemas"])
+
+
+def test_whoever_leaves_a_download_ends_the_model_s_work(service: Service) -> None:
+    gate = Gate("A first sentence.\n", "A second sentence.\n")
+    slow = Service(service.library, service.retriever, service.answerer, DEFAULT_PATTERN, 10, cast(Any, gate))
+    with live(create_app(lambda: slow)) as url:
+        eventually(lambda: httpx.get(f"{url}/readyz").status_code == 200)
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.get(f"{url}/answer.json", params={"q": ASK, "generator": "llm"}, timeout=0.5)
+        eventually(lambda: gate.left)
+
+
+def test_a_page_is_made_of_one_index_though_another_one_is_swapped_in(tmp_path: Path) -> None:
+    def essay(text: str, kind: str) -> Document:
+        return Document("one", kind, f"A {kind}", text, (Paragraph(0, len(text)),))
+
+    old = service_of([essay("The walrus costs forty dollars E001.", "essay")], tmp_path / "old", "generation-A")
+    new = service_of([essay("The ferry costs ten dollars E001.", "poem")], tmp_path / "new", "generation-B")
+    state = State(lambda: old, lambda: None)
+    state.opened = old
+    site = Site(state)
+
+    def make(current: Current) -> Response:
+        state.opened = new
+        return site.show(current, "reference.html", base="", operations=(), schemas=())
+
+    text = bytes(anyio.run(site.page, make).body).decode()
+    assert "generation-A" in text
+    assert "Essay" in text
+    assert "Poem" not in text

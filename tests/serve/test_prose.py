@@ -52,13 +52,13 @@ def test_a_highlighted_marker_is_still_a_link() -> None:
 
 def test_a_sentence_says_from_where_its_attribution_is_carried_over() -> None:
     found = all_of("A branch was misplaced. It discards gradients E009. That lowers the baseline.")
-    assert [c.carried for c in found] == ["after", None, "before"]
+    assert [c.carried for c in found] == ["the sentence after", None, "the sentence before"]
 
 
 def test_sections_follow_the_headings() -> None:
     text = "One. Two. Three."
     document = Document("d", "review", "D", text, (Paragraph(0, 4, "A"), Paragraph(5, 9, "A"), Paragraph(10, 16, "B")))
-    assert [(s.heading, len(s.paragraphs)) for s in sections(document, DEFAULT_PATTERN)] == [("A", 2), ("B", 1)]
+    assert [(s.heading, len(s.blocks)) for s in sections(document, DEFAULT_PATTERN)] == [("A", 2), ("B", 1)]
 
 
 def test_a_place_outside_of_every_paragraph_is_a_paragraph_of_its_own() -> None:
@@ -78,7 +78,7 @@ def test_pieces_add_up_to_the_sentence_whatever_is_highlighted(words: list[str],
 
 def test_an_attribution_in_words_names_who_says_so() -> None:
     assert says("review", "explicit", ["E026"]) == "The review says so of"
-    assert says("review", "inherited", ["E026"], "after") == (
+    assert says("review", "inherited", ["E026"], "the sentence after") == (
         "Carried over from the sentence after, which the review says of"
     )
     assert says("essay", "none", []) == "The document says so and names no episode"

@@ -14,7 +14,6 @@ import anyio
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request, Response
-from fastapi.staticfiles import StaticFiles
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
@@ -31,6 +30,7 @@ from rag.serve.state import State
 from rag.serve.streaming import Stream, last, sse
 from rag.serve.web import ask, browse, reference
 from rag.serve.web.site import Site
+from rag.serve.web.static import Static
 from rag.wire import answer_json, document_json, episode_json, search_json
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def create_app(
     app.include_router(ask.router(site, limiter))
     app.include_router(browse.router(site))
     app.include_router(reference.router(site, app.openapi))
-    app.mount("/static", StaticFiles(packages=[("rag.serve.web", "static")]))
+    app.mount("/static", Static())
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:

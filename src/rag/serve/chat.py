@@ -375,7 +375,7 @@ def _sse(reply: _Reply, stream: Stream[Event], limiter: CapacityLimiter | None) 
         yield _event(reply.piece({"role": "assistant", "content": ""}))
         first = True
         try:
-            async with events(stream, limiter, stopping) as found:
+            async with events(stream, limiter, stopping.wait) as found:
                 async for event in found:
                     for chunk in reply.chunks(event, first):
                         yield _event(chunk)

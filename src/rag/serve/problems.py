@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from rag.errors import IndexUnusable, NotFound, QuestionError, UserError
+from rag.errors import BackendFailed, IndexUnusable, NotFound, QuestionError, UserError
 from rag.serve.state import State
 from rag.serve.web.site import Site, wants_page
 
@@ -29,12 +29,13 @@ def add_handlers(app: FastAPI, state: State, site: Site) -> None:
     ) -> Response:
         if wants_page(request):
             return await site.error(status, detail, headers)
-        return problem(status, detail, headers, **more)
+        return problem(status, detail, {"cache-control": "no-store", "vary": "accept"} | (headers or {}), **more)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         errors = [{"field": ".".join(map(str, e["loc"])), "detail": str(e["msg"])} for e in error.errors()]
-        detail = "; ".join(f"{e['field']}: {e['detail']}" for e in errors[:5])
+        told = (f"{e['field'].removeprefix('query.')}: {e['detail'].removeprefix('Value error, ')}" for e in errors[:5])
+        detail = "; ".join(told)
         return await refuse(request, 422, detail, errors=errors[:100])
 
     @app.exception_handler(HTTPException)
@@ -44,7 +45,7 @@ def add_handlers(app: FastAPI, state: State, site: Site) -> None:
     async def user(status: int, request: Request, error: Exception) -> Response:
         return await refuse(request, status, str(error))
 
-    for kind, status in ((UserError, 400), (QuestionError, 422), (NotFound, 404)):
+    for kind, status in ((UserError, 400), (QuestionError, 422), (NotFound, 404), (BackendFailed, 503)):
         app.add_exception_handler(kind, partial(user, status))
 
     @app.exception_handler(IndexUnusable)

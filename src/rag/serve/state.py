@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -23,14 +24,38 @@ _log = logging.getLogger("rag.serve")
 Made = TypeVar("Made")
 
 
+class Current:
+    """A service that was opened, and what is made of it, each thing once."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self._made: dict[Callable[[Service], object], object] = {}
+        self._making = threading.RLock()
+
+    def made(self, make: Callable[[Service], Made]) -> Made:
+        """What `make` makes of the service, kept for as long as it answers; whoever else wants it waits."""
+        with self._making:
+            if make not in self._made:
+                self._made[make] = make(self.service)
+            return cast("Made", self._made[make])
+
+
 class State:
     """The service, or why there is none yet."""
 
     def __init__(self, open_service: Callable[[], Service], changed: Callable[[], object]) -> None:
         self._open_service, self._changed = open_service, changed
-        self.opened: Service | None = None
+        self._current: Current | None = None
         self.failed: str | None = None
-        self._made: dict[Callable[[Service], object], object] = {}
+
+    @property
+    def opened(self) -> Service | None:
+        """The service that answers now."""
+        return None if self._current is None else self._current.service
+
+    @opened.setter
+    def opened(self, service: Service | None) -> None:
+        self._current = None if service is None else Current(service)
 
     async def keep(self) -> None:
         """Open the service, and anew whenever `changed` gives another token or the last time failed.
@@ -50,7 +75,6 @@ class State:
         failed, cause = None, None
         try:
             before, self.opened = self.opened, await run_sync(self._open_service, abandon_on_cancel=True)
-            self._made = {}
             if before is not None:
                 del before
                 await run_sync(gc.collect)  # the service before holds files, and lies in reference cycles
@@ -64,14 +88,10 @@ class State:
 
     def service(self) -> Service:
         """Raises IndexUnusable."""
-        if self.opened is None:
-            raise IndexUnusable(self.failed or "the index is still loading; try again in a moment")
-        return self.opened
+        return self.current().service
 
-    def made(self, make: Callable[[Service], Made]) -> Made:
-        """What is made of the service that answers now, kept for as long as it answers. Raises IndexUnusable."""
-        held = self._made  # before the service, so that nothing of the one before is kept for the one after
-        service = self.service()
-        if make not in held:
-            held[make] = make(service)
-        return cast("Made", held[make])
+    def current(self) -> Current:
+        """For what asks more than once and wants one answer. Raises IndexUnusable."""
+        if self._current is None:
+            raise IndexUnusable(self.failed or "the index is still loading; try again in a moment")
+        return self._current

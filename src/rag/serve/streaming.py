@@ -6,9 +6,10 @@ import json
 import logging
 import math
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from html import escape
 from typing import Protocol, TypeVar
 
 import anyio
@@ -17,6 +18,7 @@ from anyio.to_thread import run_sync
 from fastapi import Request
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette.sse import AppStatus
 
 from rag.errors import BackendFailed, RagError
 from rag.records import Answer, Event
@@ -46,12 +48,16 @@ class Stream(Protocol[Made]):
 
 @asynccontextmanager
 async def events(
-    stream: Stream[Item], limiter: CapacityLimiter | None = None, stopping: anyio.Event | None = None
+    stream: Stream[Item],
+    limiter: CapacityLimiter | None = None,
+    stops: Callable[[], Awaitable[object]] | None = None,
+    beat: Item | None = None,
 ) -> AsyncIterator[AsyncIterator[Item]]:
     """The items of a stream, which runs in a thread at its own pace; leaving ends it, and waits for that.
 
     They wait for whoever reads them, so a slow reader holds no thread; an answer has few of them. What the stream
-    raises is raised where its events are read, as is BackendFailed GRACE seconds after the server is `stopping`.
+    raises is raised where its events are read, as is BackendFailed GRACE seconds after `stops` is over, which waits for
+    the server's stopping. A `beat` comes between them every HEARTBEAT seconds.
     """
     gone = threading.Event()
     put, get = anyio.create_memory_object_stream[Item | Exception](math.inf)
@@ -67,11 +73,17 @@ async def events(
         finally:
             from_thread.run_sync(put.close)
 
-    async def end_with_the_server(event: anyio.Event) -> None:
-        await event.wait()
+    async def end_with_the_server(stops: Callable[[], Awaitable[object]]) -> None:
+        await stops()
         await anyio.sleep(GRACE)
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             put.send_nowait(BackendFailed("the server stops; ask again in a moment"))
+
+    async def beats(item: Item) -> None:
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            while True:
+                await anyio.sleep(HEARTBEAT)
+                put.send_nowait(item)
 
     async def read() -> AsyncIterator[Item]:
         async for item in get:
@@ -82,8 +94,10 @@ async def events(
     failure: Exception | None = None
     async with anyio.create_task_group() as group:
         group.start_soon(partial(run_sync, work, limiter=limiter))
-        if stopping is not None:
-            group.start_soon(end_with_the_server, stopping)
+        if stops is not None:
+            group.start_soon(end_with_the_server, stops)
+        if beat is not None:
+            group.start_soon(beats, beat)
         try:
             with get, put:
                 yield read()
@@ -126,7 +140,7 @@ def sse(stream: Stream[Event], limiter: CapacityLimiter | None = None) -> EventS
 
     async def lines() -> AsyncIterator[ServerSentEvent]:
         try:
-            async with events(stream, limiter, stopping) as found:
+            async with events(stream, limiter, stopping.wait) as found:
                 async for event in found:
                     name, value = event_json(event)
                     yield _event(name, value)
@@ -139,15 +153,33 @@ def sse(stream: Stream[Event], limiter: CapacityLimiter | None = None) -> EventS
     return event_source(lines(), stopping)
 
 
+CLOSING = """<p class="problem" role="alert">{}</p></div></main></body></html>"""
+"""How a page ends that cannot be finished."""
+SILENCE = "<!--silence-->"
+
+
 def html(stream: Stream[str], limiter: CapacityLimiter | None = None) -> StreamingResponse:
-    """A page that is sent piece by piece, as it is made."""
+    """A page that is sent piece by piece, as it is made; a comment keeps the connection open meanwhile."""
 
     async def pieces() -> AsyncIterator[bytes]:
-        async with events(stream, limiter) as found:
-            async for piece in found:
-                yield piece.encode("utf-8", "replace")
+        try:
+            async with events(stream, limiter, _server_stops, SILENCE) as found:
+                async for piece in found:
+                    yield piece.encode("utf-8", "replace")
+        except RagError as error:
+            yield CLOSING.format(escape(str(error))).encode("utf-8", "replace")
+        except Exception:
+            _log.exception("a page failed")
+            yield CLOSING.format("Something went wrong here; the server's log says more.").encode()
 
-    return StreamingResponse(pieces(), media_type="text/html", headers={"cache-control": "no-store"})
+    # Kept for the way back to it; a proxy is not to hold its pieces together.
+    headers = {"cache-control": "private, no-cache", "x-accel-buffering": "no"}
+    return StreamingResponse(pieces(), media_type="text/html", headers=headers)
+
+
+async def _server_stops() -> None:
+    while not AppStatus.should_exit:
+        await anyio.sleep(0.5)
 
 
 def event_source(lines: AsyncIterator[ServerSentEvent], stopping: anyio.Event) -> EventSourceResponse:

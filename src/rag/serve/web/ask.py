@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from rag.errors import QuestionError, RagError
 from rag.records import Answer, Event, Filters, Turn
 from rag.search.query import MAX_CHARS, understand
-from rag.serve.markdown import content
-from rag.serve.streaming import html
+from rag.serve.state import Current
+from rag.serve.streaming import Stream, html, last
 from rag.serve.web import chart
 from rag.serve.web.catalogue import examples
-from rag.serve.web.site import Site
+from rag.serve.web.site import Site, catalogue, shared
 from rag.serve.web.views import NEAREST, views
 from rag.wire import answer_json
 
@@ -34,6 +34,8 @@ _log = logging.getLogger("rag.serve")
 
 Blank = BeforeValidator(lambda value: value or None)
 """What a form leaves empty is not given."""
+_Filled = BeforeValidator(lambda values: [value for value in values if value.strip()])
+_Before = Annotated[str, Field(max_length=MAX_CHARS)]
 _Name = Annotated[str | None, Field(max_length=200), Blank]
 
 
@@ -43,7 +45,9 @@ class AskedIn(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     q: Annotated[str, Field(max_length=4 * MAX_CHARS)] = ""
-    after: Annotated[tuple[Annotated[str, Field(max_length=MAX_CHARS)], ...], Field(max_length=MOST_AFTER)] = ()
+    after: Annotated[
+        tuple[Annotated[str, Field(max_length=MAX_CHARS)], ...], Field(max_length=MOST_AFTER), _Filled
+    ] = ()
     kind: _Name = None
     topic: _Name = None
     episode: _Name = None
@@ -69,63 +73,69 @@ def router(site: Site, limiter: CapacityLimiter) -> APIRouter:
     """`/` and what is kept of an answer; questions for a language model have threads of their own, by `limiter`."""
     out = APIRouter(include_in_schema=False)
 
-    @out.get("/")
-    async def ask(asked: Annotated[AskedIn, Query()]) -> Response:
+    @out.api_route("/", methods=["GET", "HEAD"])
+    async def ask(asked: Annotated[AskedIn, Query()], request: Request) -> Response:
         """The first page, or an answer as it comes."""
+        if request.method == "HEAD":
+            return Response(media_type="text/html")
         if not asked.q.strip():
-            return await site.page(lambda: _home(site, asked))
-        service = site.state.service()
+            return await site.page(lambda current: _home(site, current, asked))
+        current = site.state.current()
         try:
-            stream = _stream(service, asked)
+            stream = stream_of(current.service, asked)
         except QuestionError as error:
-            problem = str(error).partition("; ask something like")[0]
-            return await site.page(lambda: _home(site, asked, problem))
-        drafter = service.drafter(asked.generator)
-        values = await run_sync(lambda: site.shared() | _shared(site, asked))
+            problem = plainly(error)
+            return await site.page(lambda current: _home(site, current, asked, problem))
+        drafter = current.service.drafter(asked.generator)
+        values = await run_sync(lambda: shared(current) | _asking(current, asked))
 
         def page(*, stop: Callable[[], bool] = lambda: False) -> Iterator[str]:
-            return site.templates.stream(
-                "answer.html",
-                **values,
-                events=_seen(stream(stop=stop), service),
-                model=drafter.name if drafter else None,
-                nearest=NEAREST,
-                markdown=content,
-                as_json=answer_json,
-                light=partial(chart.light, service),
-            )
+            events = _seen(stream(stop=stop), current.service)
+            model = drafter.name if drafter else None
+            return site.templates.stream("answer.html", **values, events=events, model=model, nearest=NEAREST)
 
         return html(page, limiter if drafter else None)
 
     @out.get("/answer.json")
-    async def answer(asked: Annotated[AskedIn, Query()]) -> Response:
+    async def answer(asked: Annotated[AskedIn, Query()], request: Request) -> Response:
         """An answer as a file."""
         service = site.state.service()
-        stream = _stream(service, asked)
-        work = partial(run_sync, lambda: _file(stream), limiter=limiter if service.drafter(asked.generator) else None)
-        return await work()
+        stream = stream_of(service, asked)
+        try:
+            found = await last(stream, request, limiter if service.drafter(asked.generator) else None)
+        except RagError:
+            raise
+        except Exception:
+            _log.exception("an answer failed")
+            return await site.error(500, "The server's log says more. Try again, or ask otherwise.")
+        return _file(found) if found else Response(status_code=499)  # nobody is there to read it
 
     return out
 
 
-def _home(site: Site, asked: AskedIn, problem: str | None = None) -> Response:
-    catalogue = site.catalogue
-    counts = [("episode", len(catalogue.episodes)), *((kind, len(of)) for kind, of in catalogue.documents.items())]
-    shown = {"problem": problem, "counts": counts, "examples": site.state.made(examples)}
-    return site.show("home.html", 422 if problem else 200, **_shared(site, asked), **shown)
+def plainly(error: QuestionError) -> str:
+    """What is wrong with a question, without the mend of the command line."""
+    return str(error).partition("; ask something like")[0]
 
 
-def _shared(site: Site, asked: AskedIn) -> dict[str, Any]:
-    service = site.state.service()
+def _home(site: Site, current: Current, asked: AskedIn, problem: str | None = None) -> Response:
+    held = catalogue(current)
+    counts = [("episode", len(held.episodes)), *((kind, len(of)) for kind, of in held.documents.items())]
+    shown = {"problem": problem, "counts": counts, "examples": current.made(examples)}
+    return site.show(current, "home.html", 422 if problem else 200, **_asking(current, asked), **shown)
+
+
+def _asking(current: Current, asked: AskedIn) -> dict[str, Any]:
+    service = current.service
     return {
         "asked": asked,
-        "chart": site.state.made(chart.draw),
+        "chart": current.made(chart.draw),
         "generator": service.generator.name if service.generator else None,
         "drafting": service.drafter(asked.generator) is not None,
     }
 
 
-def _stream(service: Service, asked: AskedIn) -> Callable[..., Iterator[Event]]:
+def stream_of(service: Service, asked: AskedIn) -> Stream[Event]:
     """What answers. Raises QuestionError and UserError at once."""
     filters = Filters(kinds=_one(asked.kind), topics=_one(asked.topic), episodes=_one(asked.episode))
     understand(asked.q, service.library.episodes())
@@ -154,8 +164,7 @@ def _seen(events: Iterator[Event], service: Service) -> Iterator[tuple[str, obje
         yield "error", "something went wrong here; the server's log has it"
 
 
-def _file(stream: Callable[..., Iterator[Event]]) -> Response:
-    answer = next(event for event in stream() if isinstance(event, Answer))
+def _file(answer: Answer) -> Response:
     return Response(
         json.dumps(answer_json(answer), ensure_ascii=False, indent=1).encode("utf-8", "replace"),
         headers={"content-disposition": 'attachment; filename="answer.json"', "cache-control": "no-store"},

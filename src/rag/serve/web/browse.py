@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import RedirectResponse
@@ -12,14 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rag.corpus.anchor import Anchor, find
 from rag.errors import NotFound, QuestionError
-from rag.records import Ranking
-from rag.search.query import MAX_CHARS, understand
+from rag.records import Found, Ranking
+from rag.search.query import MAX_CHARS
 from rag.serve.requests import Day
+from rag.serve.state import Current
 from rag.serve.web import chart
-from rag.serve.web.ask import Blank
+from rag.serve.web.ask import AskedIn, Blank, plainly, stream_of
 from rag.serve.web.catalogue import Entry, matching
+from rag.serve.web.links import episode_href, query
 from rag.serve.web.prose import sections
-from rag.serve.web.site import Site
+from rag.serve.web.site import Site, catalogue
 from rag.serve.web.views import citing_views, passage_views
 from rag.serve.web.wording import plural
 
@@ -44,52 +45,57 @@ class ListedIn(BaseModel):
 def router(site: Site) -> APIRouter:
     """Lists, episodes, documents, and the map."""
     out = APIRouter(include_in_schema=False)
+    read = ["GET", "HEAD"]
 
-    @out.get("/episodes")
+    @out.api_route("/episodes", methods=read)
     async def episodes(listed: Annotated[ListedIn, Query()]) -> Response:
         """Episodes by words, topic and date."""
-        return await site.page(lambda: _list(site, "episode", site.catalogue.episodes, listed))
+        return await site.page(lambda now: _list(site, now, "episode", catalogue(now).episodes, listed))
 
-    @out.get("/documents")
+    @out.api_route("/documents", methods=read)
     async def documents(listed: Annotated[ListedIn, Query()]) -> Response:
         """The documents of a kind, by words and topic."""
-        return await site.page(lambda: _documents(site, listed))
+        return await site.page(lambda now: _documents(site, now, listed))
 
-    @out.get("/episodes/{id:path}")
+    @out.api_route("/episodes/{id:path}", methods=read)
     async def episode(id: str) -> Response:
         """An episode's summary, and every sentence that cites it."""
-        return await site.page(lambda: _episode(site, id))
+        return await site.page(lambda now: _episode(site, now, id))
 
-    @out.get("/documents/{id:path}")
+    @out.api_route("/documents/{id:path}", methods=read)
     async def document(id: str, quote: Annotated[str | None, Query(max_length=100)] = None) -> Response:
         """A document, a span of it highlighted."""
-        return await site.page(lambda: _document(site, id, quote))
+        return await site.page(lambda now: _document(site, now, id, quote))
 
-    @out.get("/map")
-    async def map(q: Annotated[str, Query(max_length=4 * MAX_CHARS)] = "") -> Response:
+    @out.api_route("/map", methods=read)
+    async def map(asked: Annotated[AskedIn, Query()]) -> Response:
         """The map of the corpus, with what a question finds."""
-        return await site.page(lambda: _map(site, q))
+        return await site.page(lambda now: _map(site, now, asked))
 
     return out
 
 
-def _documents(site: Site, listed: ListedIn) -> Response:
-    catalogue = site.catalogue
-    held = catalogue.documents
+def _documents(site: Site, now: Current, listed: ListedIn) -> Response:
+    held = catalogue(now)
+    if listed.kind is None:
+        every = (*held.episodes, *(entry for of in held.documents.values() for entry in of))
+        return _list(site, now, None, every, listed)
+    if listed.kind in held.documents:
+        return _list(site, now, listed.kind, held.documents[listed.kind], listed)
     if listed.kind == "episode":
-        return RedirectResponse("/episodes")
-    if listed.kind is not None and listed.kind not in held:
-        raise NotFound(f"no documents of the kind {listed.kind!r}; there are {', '.join(held) or 'none'}")
-    every = (*catalogue.episodes, *(entry for of in held.values() for entry in of))
-    return _list(site, listed.kind, held[listed.kind] if listed.kind else every, listed)
+        more = query(listed.model_dump(exclude={"kind"}))
+        return RedirectResponse(f"/episodes?{more}" if more else "/episodes")
+    raise NotFound(f"no documents of the kind {listed.kind!r}; there are {', '.join(held.documents) or 'none'}")
 
 
-def _list(site: Site, kind: str | None, entries: Sequence[Entry], listed: ListedIn) -> Response:
+def _list(site: Site, now: Current, kind: str | None, entries: Sequence[Entry], listed: ListedIn) -> Response:
     found = matching(entries, listed.q, listed.topic, listed.since, listed.until)
     return site.show(
+        now,
         "list.html",
         heading=plural(kind or "document"),
         kind=kind,
+        address="/episodes" if entries is catalogue(now).episodes else "/documents",
         entries=found[:MOST_LISTED],
         found=len(found),
         of=len(entries),
@@ -99,32 +105,34 @@ def _list(site: Site, kind: str | None, entries: Sequence[Entry], listed: Listed
     )
 
 
-def _episode(site: Site, id: str) -> Response:
-    service = site.state.service()
+def _episode(site: Site, now: Current, id: str) -> Response:
+    service = now.service
     name = service.episode(id)
     if name is None:
         raise NotFound(f"the corpus has no episode {id}")
     if name != id:
-        return RedirectResponse(f"/episodes/{quote(name, safe='')}")
-    catalogue = site.catalogue
+        return RedirectResponse(episode_href(name))
+    held = catalogue(now)
     about = service.library.about(name)
     citing = tuple(citing_views(service, name))
     return site.show(
+        now,
         "episode.html",
         id=name,
         document=about,
         sections=sections(about, service.id_pattern) if about else (),
         citing=citing,
         sentences=sum(len(rows) for _, rows in citing),
-        related=[entry for e in catalogue.related.get(name, ()) if (entry := catalogue.entry(e))],
+        related=[entry for e in held.related.get(name, ()) if (entry := held.entry(e))],
     )
 
 
-def _document(site: Site, id: str, quoted: str | None) -> Response:
-    service = site.state.service()
+def _document(site: Site, now: Current, id: str, quoted: str | None) -> Response:
+    service = now.service
     document = service.library.document(id)
     span = find(document.text, Anchor.parse(quoted)) if quoted else None
     return site.show(
+        now,
         "document.html",
         document=document,
         sections=sections(document, service.id_pattern, span),
@@ -132,21 +140,22 @@ def _document(site: Site, id: str, quoted: str | None) -> Response:
     )
 
 
-def _map(site: Site, words: str) -> Response:
-    service = site.state.service()
+def _map(site: Site, now: Current, asked: AskedIn) -> Response:
     problem: str | None = None
     hits: Ranking = ()
-    if words.strip():
-        try:
-            hits = service.retriever.retrieve(understand(words, service.library.episodes()), service.k)
+    if asked.q.strip():
+        try:  # what an answer is found in, without the answer
+            events = stream_of(now.service, asked.model_copy(update={"generator": "extractive"}))()
+            hits = next(event.hits for event in events if isinstance(event, Found))
         except QuestionError as error:
-            problem = str(error).partition("; ask something like")[0]
+            problem = plainly(error)
     return site.show(
+        now,
         "map.html",
         422 if problem else 200,
-        words=words,
+        asked=asked,
         problem=problem,
-        chart=site.state.made(chart.draw),
-        lit=chart.light(service, hits),
-        passages=passage_views(hits, service),
+        chart=now.made(chart.draw),
+        lit=chart.light(now.service, hits),
+        passages=passage_views(hits, now.service),
     )

@@ -20,14 +20,17 @@ _LONGEST_EXAMPLE = 90  # characters
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A document, or an episode that is only cited, in a list; `citing` counts passages of others that cite it."""
+    """A document, or an episode, in a list; `citing` counts passages of others that cite it.
+
+    `document` is None for an episode that is only cited, `episode` for a document that is about none.
+    """
 
     id: str
     title: str
-    kind: str
     topics: tuple[str, ...] = ()
     date: str | None = None
     document: str | None = None
+    episode: str | None = None
     citing: int = 0
 
     @property
@@ -53,16 +56,16 @@ class Catalogue:
 def read_catalogue(library: IndexLibrary) -> Catalogue:
     """Read every document once."""
     citing = library.citing_counts()
-    episodes = {id: Entry(id, id, "episode", citing=citing.get(id, 0)) for id in library.episodes()}
+    episodes = {id: Entry(id, id, episode=id, citing=citing.get(id, 0)) for id in library.episodes()}
     documents: dict[str, list[Entry]] = {}
     related: dict[str, tuple[str, ...]] = {}
     for document in library.documents():
         if document.episode is not None:
             id = document.episode
-            episodes[id] = _entry(document, id, "episode", citing.get(id, 0))
+            episodes[id] = _entry(document, id, citing.get(id, 0))
             related[id] = tuple(_names(document.metadata.get("related"), episodes))
         else:
-            documents.setdefault(document.kind, []).append(_entry(document, document.id, document.kind))
+            documents.setdefault(document.kind, []).append(_entry(document, document.id))
     return Catalogue(
         tuple(episodes[id] for id in sorted(episodes)),
         {kind: tuple(sorted(of, key=lambda e: e.title.casefold())) for kind, of in sorted(documents.items())},
@@ -70,8 +73,9 @@ def read_catalogue(library: IndexLibrary) -> Catalogue:
     )
 
 
-def _entry(document: Document, id: str, kind: str, citing: int = 0) -> Entry:
-    return Entry(id, document.title, kind, document.topics, document.date, document.id, citing)
+def _entry(document: Document, id: str, citing: int = 0) -> Entry:
+    title = document.title or document.id
+    return Entry(id, title, document.topics, document.date, document.id, document.episode, citing)
 
 
 def _names(value: object, known: Iterable[str]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from rag.records import Passage, Ranking
-from rag.serve.web.views import passage_href
+from rag.serve.web.links import passage_href
 
 if TYPE_CHECKING:
     from rag.assemble import Service

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from rag.corpus.markdown import WITHIN
 from rag.corpus.markers import find_markers, sentences
 from rag.records import Document, Paragraph, Sentence
 
@@ -38,22 +39,62 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """A paragraph of sentences, or where it has none, `raw` text that is no prose: a table, code."""
+
+    claims: tuple[Claim, ...] = ()
+    raw: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
-    """Paragraphs of sentences under a heading ("" before the first one)."""
+    """Blocks under a heading ("" before the first one)."""
 
     heading: str
-    paragraphs: tuple[tuple[Claim, ...], ...]
+    blocks: tuple[Block, ...]
 
 
 def sections(document: Document, id_pattern: str, highlight: Span | None = None) -> tuple[Section, ...]:
     """The whole document, in reading order."""
-    out: list[tuple[str, list[tuple[Claim, ...]]]] = []
+    out: list[tuple[str, list[Block]]] = []
+    last, heading = 0, ""
     for paragraph in document.paragraphs:
-        shown = claims(document, paragraph, id_pattern, highlight)
-        if not out or out[-1][0] != paragraph.heading:
-            out.append((paragraph.heading, []))
-        out[-1][1].append(shown)
-    return tuple(Section(heading, tuple(paragraphs)) for heading, paragraphs in out)
+        raw, turned = _between(document.text[last : paragraph.start], paragraph.heading)
+        if raw:
+            _under(out, heading).append(Block(raw=raw))
+        if not out or turned or paragraph.heading != heading:
+            heading = paragraph.heading
+            out.append((heading, []))
+        out[-1][1].append(Block(claims(document, paragraph, id_pattern, highlight)))
+        last = paragraph.end
+    if raw := _between(document.text[last:], "")[0]:
+        _under(out, heading).append(Block(raw=raw))
+    return tuple(Section(heading, tuple(blocks)) for heading, blocks in out)
+
+
+def _under(out: list[tuple[str, list[Block]]], heading: str) -> list[Block]:
+    if not out:
+        out.append((heading, []))
+    return out[-1][1]
+
+
+_MARK = re.compile(r"\s*(?:[-*+>]|\d{1,9}[.)]|=+|-+|\||#+)?\s*")
+
+
+def _between(text: str, heading: str) -> tuple[str, bool]:
+    """What stands between two paragraphs and is no prose, and whether their heading does."""
+    names = {heading, *heading.split(WITHIN)} - {""}
+    kept, turned = list[str](), False
+    for line in text.splitlines():
+        bare = line.strip().strip("#").strip()
+        if line.lstrip().startswith("#") or bare in names:
+            turned |= bare in names
+        elif not _MARK.fullmatch(line) or kept:
+            kept.append(line.rstrip())
+    while kept and _MARK.fullmatch(kept[-1]):
+        kept.pop()
+    raw = "\n".join(kept)
+    return (raw if any(c.isalnum() for c in raw) else ""), turned
 
 
 def paragraph_at(document: Document, at: int) -> Paragraph:
@@ -71,13 +112,21 @@ def claims(document: Document, paragraph: Paragraph, id_pattern: str, highlight:
     )
 
 
-def carried(held: tuple[Sentence, ...], at: int) -> str | None:
-    """Where the attribution of a paragraph's sentence comes from: "before" or "after" it; None where it is its own."""
+def carried(held: Sequence[Sentence], at: int) -> str | None:
+    """Where the attribution of a paragraph's sentence comes from; None where it is its own.
+
+    "the sentence before", "an earlier sentence", "the sentence after" or "a later sentence": the one that is marked.
+    """
     sentence = held[at]
     if sentence.attribution != "inherited":
         return None
-    marked = any(s.attribution == "explicit" and set(sentence.episodes) <= set(s.episodes) for s in held[:at])
-    return "before" if marked else "after"
+    marked = [
+        n for n, s in enumerate(held) if s.attribution == "explicit" and set(sentence.episodes) <= set(s.episodes)
+    ]
+    before = [n for n in marked if n < at]
+    if before:
+        return "the sentence before" if before[-1] == at - 1 else "an earlier sentence"
+    return "the sentence after" if marked and marked[0] == at + 1 else "a later sentence"
 
 
 def _runs(text: str, span: Span, id_pattern: str, highlight: Span | None) -> Iterator[Run]:

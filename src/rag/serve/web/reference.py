@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
+from rag.serve.state import Current
 from rag.serve.web.site import Site
 
 _EXAMPLES = {
@@ -27,6 +28,7 @@ class Operation:
     summary: str
     body: str | None
     answer: str | None
+    streams: bool
     example: str | None
 
 
@@ -52,17 +54,20 @@ def router(site: Site, openapi: Callable[[], dict[str, Any]]) -> APIRouter:
     """`/docs`."""
     out = APIRouter(include_in_schema=False)
 
-    @out.get("/docs")
-    async def reference() -> Response:
+    @out.api_route("/docs", methods=["GET", "HEAD"])
+    async def reference(request: Request) -> Response:
         """The API, to read."""
-        return await site.page(lambda: _reference(site, openapi()))
+        base = str(request.base_url).rstrip("/")
+        return await site.page(lambda current: _reference(site, current, openapi(), base))
 
     return out
 
 
-def _reference(site: Site, description: dict[str, Any]) -> Response:
+def _reference(site: Site, current: Current, description: dict[str, Any], base: str) -> Response:
     return site.show(
+        current,
         "reference.html",
+        base=base,
         operations=tuple(_operations(description)),
         schemas=tuple(_schemas(description)),
     )
@@ -80,6 +85,7 @@ def _operations(description: dict[str, Any]) -> Iterator[Operation]:
                 of.get("description") or of.get("summary", ""),
                 _named(body),
                 _named(answer),
+                "text/event-stream" in of["responses"].get("200", {}).get("content", {}),
                 json.dumps(example, ensure_ascii=False) if example else None,
             )
 
@@ -112,5 +118,6 @@ def _type(schema: dict[str, Any]) -> str:
     if schema.get("type") == "array":
         return f"array of {_type(schema['items'])}" if "items" in schema else "array"
     least, most = schema.get("minimum", schema.get("minLength")), schema.get("maximum", schema.get("maxLength"))
-    bounds = f", {least} to {most}" if least is not None and most is not None else f", at most {most}" if most else ""
+    bounds = f", {least:g} to {most:g}" if least is not None and most is not None else ""
+    bounds = bounds or (f", at most {most:g}" if most is not None else "")
     return f"{schema.get('format') or schema.get('type', 'any')}{bounds}"

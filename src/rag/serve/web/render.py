@@ -6,26 +6,30 @@ import hashlib
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
-from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from rag.serve.web.views import document_href, episode_href
-from rag.serve.web.wording import plural
+from rag.serve.web.links import document_href, episode_href, query
+from rag.serve.web.wording import counted, plural
 
 FLUSH = "<!--flush-->"
 """A piece of a page with this in it is sent at once, and what comes before it too."""
-STATIC = files("rag.serve.web") / "static"
+
+
+def digests() -> dict[str, str]:
+    """The files that pages load, each with a digest of what it holds."""
+    folder = files("rag.serve.web") / "static"
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:12] for path in folder.iterdir()}
 
 
 class Templates:
     """The package's templates."""
 
     def __init__(self) -> None:
-        digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:12] for path in STATIC.iterdir()}
+        held = digests()
 
         def static(name: str) -> str:
-            return f"/static/{name}?v={digests[name]}"
+            return f"/static/{name}?v={held[name]}"
 
         self._environment = Environment(
             loader=PackageLoader("rag.serve.web"),
@@ -35,7 +39,7 @@ class Templates:
             lstrip_blocks=True,
         )
         self._environment.globals.update(static=static, document_href=document_href, episode_href=episode_href)
-        self._environment.filters.update(plural=plural, query=query)
+        self._environment.filters.update(plural=plural, query=query, counted=counted)
 
     def render(self, name: str, **values: Any) -> str:
         """A whole page."""
@@ -50,12 +54,3 @@ class Templates:
                 yield "".join(held)
                 held.clear()
         yield "".join(held)
-
-
-def query(values: dict[str, Any]) -> str:
-    """The query of an address; lists give their name several times, what is empty is left out.
-
-    >>> query({"q": "what & why", "after": ["a", "b"], "topic": None})
-    'q=what+%26+why&after=a&after=b'
-    """
-    return urlencode([(name, value) for name, value in values.items() if value], doseq=True, errors="replace")

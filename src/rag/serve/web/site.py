@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from anyio.to_thread import run_sync
 from fastapi import Request, Response
 
-from rag.errors import RagError
-from rag.serve.state import State
+from rag.errors import IndexUnusable, RagError
+from rag.serve.state import Current, State
 from rag.serve.web.catalogue import Catalogue, read_catalogue
 from rag.serve.web.render import Templates
 
@@ -26,8 +26,8 @@ _HEADINGS = {
 
 
 def wants_page(request: Request) -> bool:
-    """Whether whoever asks would rather have a page than JSON, as browsers say."""
-    return "text/html" in request.headers.get("accept", "")
+    """Whether whoever asks would rather have a page than JSON, as browsers say; of the API nobody does."""
+    return not request.url.path.startswith("/v1/") and "text/html" in request.headers.get("accept", "").lower()
 
 
 class Site:
@@ -36,30 +36,23 @@ class Site:
     def __init__(self, state: State) -> None:
         self.state, self.templates = state, Templates()
 
-    @property
-    def catalogue(self) -> Catalogue:
-        """What can be browsed. Raises IndexUnusable."""
-        return self.state.made(_catalogue)
+    async def page(self, make: Callable[[Current], Response]) -> Response:
+        """What is made of the index that serves now, off the event loop; what nobody foresaw is logged and said calmly.
 
-    def shared(self) -> dict[str, Any]:
-        """What every template is given."""
-        service = self.state.opened
-        kinds = tuple(self.catalogue.documents) if service else ()
-        return {"index": service.library.info if service else None, "kinds": kinds}
-
-    async def page(self, make: Callable[[], Response]) -> Response:
-        """What is made off the event loop; what nobody foresaw is logged, and said calmly."""
+        Raises IndexUnusable, and what else of RagError `make` raises.
+        """
+        current = self.state.current()
         try:
-            return await run_sync(make)
+            return await run_sync(make, current)
         except RagError:
             raise
         except Exception:
             _log.exception("a page failed")
             return await self.error(500, "The server's log says more. Try again, or ask otherwise.")
 
-    def show(self, name: str, status: int = 200, **values: Any) -> Response:
+    def show(self, current: Current, name: str, status: int = 200, **values: Any) -> Response:
         """A template as a response."""
-        return _html(self.templates.render(name, **self.shared(), **values), status)
+        return _html(self.templates.render(name, **shared(current), **values), status)
 
     async def error(self, status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
         """A page that says what went wrong; where waiting helps, it asks again by itself."""
@@ -70,13 +63,24 @@ class Site:
             "again": (headers or {}).get("retry-after"),
         }
         try:
-            shared = await run_sync(self.shared)
-        except Exception:  # what is wrong may be the index itself
-            _log.exception("a page failed")
-            shared = {"index": None, "kinds": ()}
-        page = _html(self.templates.render("error.html", **shared, **values), status)
-        page.headers.update(headers or {})
+            known = await run_sync(lambda: shared(self.state.current()))
+        except Exception as error:  # what is wrong may be the index itself
+            if not isinstance(error, IndexUnusable):
+                _log.exception("a page failed")
+            known = {"index": None, "kinds": ()}
+        page = _html(self.templates.render("error.html", **known, **values), status)
+        page.headers.update({"cache-control": "no-store", "vary": "accept"} | (headers or {}))
         return page
+
+
+def shared(current: Current) -> dict[str, Any]:
+    """What every template is given."""
+    return {"index": current.service.library.info, "kinds": tuple(catalogue(current).documents)}
+
+
+def catalogue(current: Current) -> Catalogue:
+    """What can be browsed."""
+    return current.made(_catalogue)
 
 
 def _catalogue(service: Service) -> Catalogue:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
-from rag.corpus.anchor import LONGEST, anchor
 from rag.corpus.markers import plain
-from rag.records import Answer, AnswerSentence, Document, Draft, Event, Evidence, Found, Hit, Passage
+from rag.records import Answer, AnswerSentence, Document, Draft, Event, Evidence, Found, Hit
+from rag.serve.markdown import content
+from rag.serve.web.chart import Asked, light
+from rag.serve.web.links import passage_href, span_href
 from rag.serve.web.prose import Claim, claims, paragraph_at
 from rag.serve.web.wording import says
+from rag.wire import answer_json
 
 if TYPE_CHECKING:
     from rag.answer.uncovered import Uncovered
@@ -20,17 +22,23 @@ if TYPE_CHECKING:
 
 NEAREST = 5
 """Passages that an abstention shows."""
+AROUND = 2
+"""Sentences around a quote that are shown with it."""
 _EXCERPT = 260  # characters of a passage in a list
 
 
 @dataclass(frozen=True, slots=True)
 class EvidenceView:
-    """A quote where it stands: the sentences of its paragraph, the quoted ones highlighted."""
+    """A quote where it stands: the sentences around it, the quoted ones highlighted.
+
+    `more` says whether the paragraph goes on before them, and behind them.
+    """
 
     title: str
     document: str
     heading: str
     claims: tuple[Claim, ...]
+    more: tuple[bool, bool]
     says: str
     episodes: tuple[str, ...]
     support: float
@@ -62,29 +70,15 @@ class PassageView:
 
 @dataclass(frozen=True, slots=True)
 class AnswerView:
-    """The whole answer, once it is there."""
+    """The whole answer, once it is there; `lit` is where it stands on the map."""
 
     answer: Answer
     passages: tuple[PassageView, ...]
     uncovered: Uncovered | None
     draft: str | None
-
-
-def document_href(id: str) -> str:
-    """The address of a document's page."""
-    return f"/documents/{quote(id, errors='replace')}"
-
-
-def episode_href(id: str) -> str:
-    """The address of an episode's page."""
-    return f"/episodes/{quote(id, safe='', errors='replace')}"
-
-
-def span_href(document: str, text: str, start: int, end: int) -> str:
-    """The address of a span of a document, highlighted; found again where the document has changed around it."""
-    if end - start > LONGEST:
-        return document_href(document)
-    return f"{document_href(document)}?quote={anchor(text, start, end)}#quote"
+    lit: Asked | None
+    markdown: str
+    json: dict[str, Any]
 
 
 def views(events: Iterator[Event], service: Service) -> Iterator[tuple[str, object]]:
@@ -103,7 +97,7 @@ def sentence_view(sentence: AnswerSentence, service: Service) -> SentenceView:
     return SentenceView(
         sentence.text,
         sentence.citations,
-        sentence.evidence[0].title,
+        sentence.evidence[0].title or sentence.evidence[0].document,
         sentence.drafted,
         tuple(_evidence_view(e, service) for e in sentence.evidence),
     )
@@ -112,13 +106,16 @@ def sentence_view(sentence: AnswerSentence, service: Service) -> SentenceView:
 def _evidence_view(evidence: Evidence, service: Service) -> EvidenceView:
     document = service.library.document(evidence.document)
     paragraph = paragraph_at(document, evidence.start)
-    around = claims(document, paragraph, service.id_pattern, (evidence.start, evidence.end))
-    carried = next((c.carried for c in around if c.sentence.start == evidence.start), None)
+    held = claims(document, paragraph, service.id_pattern, (evidence.start, evidence.end))
+    quoted = [n for n, c in enumerate(held) if c.sentence.start < evidence.end and evidence.start < c.sentence.end]
+    first, last = max(min(quoted, default=0) - AROUND, 0), max(quoted, default=len(held)) + AROUND
+    carried = next((c.carried for c in held if c.sentence.start == evidence.start), None)
     return EvidenceView(
-        evidence.title,
+        evidence.title or evidence.document,
         evidence.document,
         evidence.heading,
-        around,
+        held[first : last + 1],
+        (first > 0, last + 1 < len(held)),
         says(document.kind, evidence.attribution, evidence.episodes, carried),
         evidence.episodes,
         evidence.support,
@@ -128,7 +125,15 @@ def _evidence_view(evidence: Evidence, service: Service) -> EvidenceView:
 
 def _answer_view(answer: Answer, service: Service) -> AnswerView:
     missing = service.answerer.uncovered(answer) if answer.abstained else None
-    return AnswerView(answer, passage_views(answer.hits, service), missing, _drafted(answer.draft))
+    return AnswerView(
+        answer,
+        passage_views(answer.hits, service),
+        missing,
+        _drafted(answer.draft),
+        light(service, answer.hits),
+        content(answer),
+        answer_json(answer),
+    )
 
 
 def passage_views(hits: tuple[Hit, ...], service: Service) -> tuple[PassageView, ...]:
@@ -149,11 +154,6 @@ def _passage_view(hit: Hit, service: Service) -> PassageView:
     )
 
 
-def passage_href(passage: Passage, service: Service) -> str:
-    """The address of a passage, highlighted in its document."""
-    return span_href(passage.document, service.library.document(passage.document).text, passage.start, passage.end)
-
-
 @dataclass(frozen=True, slots=True)
 class CitingView:
     """A sentence that cites an episode."""
@@ -168,16 +168,19 @@ def citing_views(service: Service, episode: str) -> Iterator[tuple[Document, tup
     held = service.library.citing(episode)
     for id, passages in groupby(held, key=lambda p: p.document):
         document = service.library.document(id)
-        rows = []
-        for passage in passages:
-            for sentence in passage.sentences:
-                if episode in sentence.episodes:
-                    around = claims(document, paragraph_at(document, sentence.start), service.id_pattern, None)
-                    claim = next(c for c in around if c.sentence.start == sentence.start)
-                    where = says(document.kind, sentence.attribution, sentence.episodes, claim.carried)
-                    href = span_href(id, document.text, sentence.start, sentence.end)
-                    rows.append(CitingView(claim, where, href))
-        yield document, tuple(rows)
+        cited = [s for passage in passages for s in passage.sentences if episode in s.episodes]
+        shown = dict[int, Claim]()  # each paragraph is read once, however often it cites
+        for sentence in cited:
+            if sentence.start not in shown:
+                paragraph = paragraph_at(document, sentence.start)
+                shown |= {c.sentence.start: c for c in claims(document, paragraph, service.id_pattern, None)}
+        yield document, tuple(_citing_view(document, shown[s.start]) for s in cited if s.start in shown)
+
+
+def _citing_view(document: Document, claim: Claim) -> CitingView:
+    sentence = claim.sentence
+    where = says(document.kind, sentence.attribution, sentence.episodes, claim.carried)
+    return CitingView(claim, where, span_href(document.id, document.text, sentence.start, sentence.end))
 
 
 def _drafted(draft: Draft | None) -> str | None:

@@ -24,7 +24,7 @@ def says(kind: str, attribution: Attribution, episodes: Sequence[str], carried: 
 
     >>> says("review", "explicit", ["E026"])
     'The review says so of'
-    >>> says("review", "inherited", ["E026"], "before")
+    >>> says("review", "inherited", ["E026"], "the sentence before")
     'Carried over from the sentence before, which the review says of'
     >>> says("concept", "none", [])
     'The glossary says so and names no episode'
@@ -33,7 +33,15 @@ def says(kind: str, attribution: Attribution, episodes: Sequence[str], carried: 
     """
     who = _SPEAKERS.get(kind, "the document")
     if attribution == "inherited":
-        where = "after" if carried == "after" else "before"
-        return f"Carried over from the sentence {where}, which {who} says of"
+        return f"Carried over from {carried or 'another sentence'}, which {who} says of"
     who = who[0].upper() + who[1:]
     return f"{who} says so of" if episodes else f"{who} says so and names no episode"
+
+
+def counted(count: int, one: str, several: str = "") -> str:
+    """A number of things.
+
+    >>> counted(1, "passage"), counted(1200, "passage")
+    ('1 passage', '1,200 passages')
+    """
+    return f"{count:,} {one if count == 1 else several or one + 's'}"

@@ -72,9 +72,18 @@ async function copy(text, what) {
   try {
     await navigator.clipboard.writeText(text);
     say(`${what} copied.`);
+    return true;
   } catch {
     say("This browser does not let the page copy; select the text and copy it.");
+    return false;
   }
+}
+
+async function copyFrom(source) {
+  if (await copy(source.value, "Markdown")) return;
+  const details = source.closest("details");
+  if (details) details.open = true;
+  source.select();
 }
 
 function download(name, text) {
@@ -89,8 +98,7 @@ document.addEventListener("click", (event) => {
   const target = event.target.closest("button, a");
   if (!target) return;
   if (target.dataset.copy) {
-    const source = document.querySelector(target.dataset.copy);
-    copy(source.value, "Markdown").then(() => source.closest("details")?.toggleAttribute("open", !navigator.clipboard));
+    copyFrom(document.querySelector(target.dataset.copy));
   } else if (target.dataset.copyLink) {
     copy(new URL(target.dataset.copyLink, location.href).href, "Link");
   } else if (target.dataset.json) {
@@ -123,6 +131,8 @@ document.addEventListener("keydown", (event) => {
 
 /* Lists that answer as one types; where only a part of the entries is on the page, the server is asked */
 
+const folded = (text) => text.toLowerCase().replaceAll("ß", "ss"); // as Python folds, of what is common
+
 function filter(form) {
   const list = document.querySelector(form.dataset.filter);
   const count = document.getElementById("count");
@@ -130,13 +140,13 @@ function filter(form) {
   const whole = list.dataset.complete === "yes";
   const apply = () => {
     const { q, topic, since, until } = Object.fromEntries(new FormData(form));
-    const words = q.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = folded(q).split(/\s+/).filter(Boolean);
     let shown = 0;
     for (const row of rows) {
       const { text, topics, date } = row.dataset;
       row.hidden = !(
         words.every((word) => text.includes(word)) &&
-        (!topic || topics.split("|").includes(topic.toLowerCase())) &&
+        (!topic || JSON.parse(topics).some((one) => folded(one) === folded(topic))) &&
         (!since || (date && date >= since)) &&
         (!until || (date && date <= until))
       );
@@ -173,8 +183,15 @@ function light(chart) {
   }
 }
 
-for (const form of all("form[data-filter]")) filter(form);
-for (const chart of all(".map.large")) light(chart);
-keepThisOne();
-showHistory();
+/* An answer may still be coming in; its buttons work from the beginning, the rest waits for the whole page */
+
+function whole() {
+  for (const form of all("form[data-filter]")) filter(form);
+  for (const chart of all(".map.large")) light(chart);
+  keepThisOne();
+  showHistory();
+}
+
+if (document.readyState === "loading") addEventListener("DOMContentLoaded", whole);
+else whole();
 addEventListener("pageshow", (event) => event.persisted && showHistory());
