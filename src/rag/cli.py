@@ -222,15 +222,16 @@ def index_command(
     "--host", default="127.0.0.1", show_default=True, help="Address to bind; the default is this machine alone."
 )
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option("--name", multiple=True, help="A further name that readers call this machine by; may be given again.")
 @click.pass_context
-def serve(ctx: click.Context, host: str, port: int) -> None:
-    """Answer over HTTP; the API is described at /docs."""
+def serve(ctx: click.Context, host: str, port: int, name: tuple[str, ...]) -> None:
+    """Serve a page to ask on, and an API, described at /docs."""
     from rag.assemble import index_token, open_generator, open_service
     from rag.serve.server import run
 
     chosen = settings(ctx)
     generator = open_generator(chosen)
-    run(lambda: open_service(chosen, generator=generator), lambda: index_token(chosen), host, port)
+    run(lambda: open_service(chosen, generator=generator), lambda: index_token(chosen), host, port, name)
 
 
 @main.command()

@@ -119,7 +119,7 @@ class Client:
     def __call__(self, method: str, path: str, **values: Any) -> httpx.Response:
         async def send() -> httpx.Response:
             transport = httpx.ASGITransport(self._app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
                 return await client.request(method, path, **values)
 
         return self._portal.call(send)

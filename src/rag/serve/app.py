@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
@@ -24,6 +24,7 @@ from rag.search.query import understand
 from rag.serve import chat
 from rag.serve.edge import Edge
 from rag.serve.models import AnswerOut, DocumentOut, EpisodeOut, EpisodesOut, ProblemOut, SearchOut
+from rag.serve.names import Named
 from rag.serve.problems import add_handlers
 from rag.serve.requests import AskIn, SearchIn
 from rag.serve.state import State
@@ -41,12 +42,16 @@ DRAFTS = 64
 
 
 def create_app(
-    open_service: Callable[[], Service], changed: Callable[[], object] = lambda: None, drafts: int = DRAFTS
+    open_service: Callable[[], Service],
+    changed: Callable[[], object] = lambda: None,
+    drafts: int = DRAFTS,
+    names: Sequence[str] = (),
 ) -> FastAPI:
     """The application; it answers `/healthz` at once and opens the service behind it, off the event loop.
 
     `changed` is cheap, never raises, and gives another token whenever there is something else to open. At most `drafts`
-    questions that are put to a language model have a thread; further ones wait, and hold up nothing else.
+    questions that are put to a language model have a thread; further ones wait, and hold up nothing else. Beside this
+    machine's own, the server answers to `names`.
     """
     state = State(open_service, changed)
 
@@ -59,6 +64,7 @@ def create_app(
 
     app = FastAPI(title="podcast-rag", version=version("podcast-rag"), lifespan=lifespan, docs_url=None, redoc_url=None)
     registry = CollectorRegistry()
+    app.add_middleware(Named, names=names)
     app.add_middleware(Edge, registry=registry)
     site, limiter = Site(state), CapacityLimiter(drafts)
     add_handlers(app, state, site)

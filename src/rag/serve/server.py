@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,13 @@ def run(
     changed: Callable[[], object],
     host: str = "127.0.0.1",
     port: int = 8000,
+    names: Sequence[str] = (),
 ) -> None:
-    """Serve until told to stop; requests under way then have ten seconds. Raises OSError where it cannot listen."""
-    app = create_app(open_service, changed)
+    """Serve until told to stop; requests under way then have ten seconds. Raises OSError where it cannot listen.
+
+    `names` are further names that readers call this machine by.
+    """
+    app = create_app(open_service, changed, names=[host, *names])
     logging.getLogger("uvicorn.access").addFilter(_WithoutQuery())
     with listen(host, port) as listening, suppress(KeyboardInterrupt):
         uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=10, server_header=False)).run(sockets=[listening])
