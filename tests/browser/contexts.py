@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,3 +95,15 @@ class Contexts:
                 page.screenshot(path=path, full_page=True)
                 lines.append(f"{page.url} {path}")
         return lines
+
+
+def expect(what: Any) -> Any:
+    """Playwright's `expect`; where there is no Playwright, this module can be imported all the same."""
+    from playwright.sync_api import expect
+
+    return expect(what)
+
+
+def asking(question: str, **more: str) -> str:
+    """The address of an answer."""
+    return f"/?{urlencode({'q': question} | more)}"

@@ -116,7 +116,9 @@ document.addEventListener("click", (event) => {
     document.getElementById("q")?.focus();
   } else if (target.id === "stop") {
     window.stop();
-    target.parentElement.replaceChildren("Stopped; what is above was checked.");
+    const status = target.parentElement;
+    status.className = "faint";
+    status.replaceChildren("Stopped; what was said so far was checked.");
   }
 });
 
