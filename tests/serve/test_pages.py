@@ -317,3 +317,32 @@ def test_a_page_is_made_of_one_index_though_another_one_is_swapped_in(tmp_path: 
     assert "generation-A" in text
     assert "Essay" in text
     assert "Poem" not in text
+
+
+def measure(client: httpx.Client, name: str) -> float:
+    found = re.search(rf"^{re.escape(name)} (\S+)$", client.get("/metrics").text, re.M)
+    return float(found[1]) if found else 0.0
+
+
+def test_answers_are_counted_by_what_became_of_them_and_no_question_is_told(client: httpx.Client) -> None:
+    answered, abstained = (
+        f'rag_answers_total{{generator="extractive",outcome="{outcome}"}}' for outcome in ("answered", "abstained")
+    )
+    before = measure(client, answered), measure(client, abstained)
+    client.get("/", params={"q": ASK})
+    client.post("/v1/ask", json={"question": ASK})
+    client.post("/v1/ask", json={"question": "What does E999 say of zebras?"})
+    assert (measure(client, answered) - before[0], measure(client, abstained) - before[1]) == (2, 1)
+    assert measure(client, 'rag_stage_seconds_count{stage="retrieve"}') >= 3
+    assert measure(client, 'rag_index_passages{generation="generation-1"}') > 0
+    assert "zebras" not in client.get("/metrics").text
+
+
+def test_what_is_dropped_of_a_draft_is_counted_by_why(service: Service) -> None:
+    lies = cast(Any, Writes("The recipe was devised in Paris and costs $900.\n"))
+    lying = Service(service.library, service.retriever, service.answerer, DEFAULT_PATTERN, 10, lies)
+    with live(create_app(lambda: lying)) as url, httpx.Client(base_url=url) as client:
+        eventually(lambda: client.get("/readyz").status_code == 200)
+        client.post("/v1/ask", json={"question": ASK, "generator": "llm"})
+        dropped = re.findall(r'rag_dropped_sentences_total\{objection="\w+"\} (\S+)', client.get("/metrics").text)
+        assert sum(map(float, dropped)) == 1

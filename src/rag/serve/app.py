@@ -23,6 +23,7 @@ from rag.records import Answer, Event, Filters
 from rag.search.query import understand
 from rag.serve import chat
 from rag.serve.edge import Edge
+from rag.serve.measures import Measures
 from rag.serve.models import AnswerOut, DocumentOut, EpisodeOut, EpisodesOut, ProblemOut, SearchOut
 from rag.serve.names import Named
 from rag.serve.problems import add_handlers
@@ -53,7 +54,9 @@ def create_app(
     questions that are put to a language model have a thread; further ones wait, and hold up nothing else. Beside this
     machine's own, the server answers to `names`.
     """
-    state = State(open_service, changed)
+    registry = CollectorRegistry()
+    measures = Measures(registry)
+    state = State(lambda: measures.of(open_service()), changed)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -63,7 +66,6 @@ def create_app(
             group.cancel_scope.cancel()
 
     app = FastAPI(title="podcast-rag", version=version("podcast-rag"), lifespan=lifespan, docs_url=None, redoc_url=None)
-    registry = CollectorRegistry()
     app.add_middleware(Named, names=names)
     app.add_middleware(Edge, registry=registry)
     site, limiter = Site(state), CapacityLimiter(drafts)
