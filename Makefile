@@ -9,7 +9,7 @@ BIN := .venv/bin
 
 $(BIN)/rag: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[build,dev,llm,mcp]'
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[build,dev,llm,mcp,watch]'
 	@touch $@
 
 index: $(BIN)/rag

@@ -193,28 +193,52 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
 @click.option("--precision", type=click.Choice(["int8", "fp32"]), help="Of the encoder's weights.")
 @click.option("--rebuild", is_flag=True, help="Build everything anew, the encoder too.")
 @click.option("--skip-bad", is_flag=True, help="Report documents that cannot be read, and go on without them.")
+@click.option("--watch", is_flag=True, help="Then follow the folder, and build whatever changes, until stopped.")
 @json_option
 @click.pass_context
 def index_command(
-    ctx: click.Context, corpus: Path | None, precision: str | None, rebuild: bool, skip_bad: bool, as_json: bool
+    ctx: click.Context,
+    corpus: Path | None,
+    precision: str | None,
+    rebuild: bool,
+    skip_bad: bool,
+    watch: bool,
+    as_json: bool,
 ) -> None:
     """Build the index; only what changed is encoded again."""
     from dataclasses import asdict
 
     from rag.assemble import build_index
 
-    report = build_index(
-        settings(ctx, corpus=corpus, encoder__precision=precision),
-        rebuild=rebuild,
-        progress=progress,
-        say=say,
-        on_bad=(lambda error: say(f"skipped {error}")) if skip_bad else None,
-    )
-    if as_json:
-        print_json(asdict(report))
-    else:
-        how = f"{report.reused} reused, {report.encoded} encoded" if report.changed else "up to date"
-        say(f"{report.documents} documents, {report.passages} passages ({how}) in {report.seconds:.1f} s")
+    chosen = settings(ctx, corpus=corpus, encoder__precision=precision)
+    anew = rebuild
+
+    def build() -> None:
+        nonlocal anew
+        report = build_index(
+            chosen,
+            rebuild=anew,
+            progress=progress,
+            say=say,
+            on_bad=(lambda error: say(f"skipped {error}")) if skip_bad else None,
+        )
+        anew = False
+        if as_json:
+            print_json(asdict(report), one_line=watch)
+        else:
+            how = f"{report.reused} reused, {report.encoded} encoded" if report.changed else "up to date"
+            say(f"{report.documents} documents, {report.passages} passages ({how}) in {report.seconds:.1f} s")
+
+    if not watch:
+        build()
+        return
+    import signal
+
+    from rag.watch import changes, follow
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        follow(changes(chosen.corpus, chosen.index), build, say)
 
 
 @main.command()

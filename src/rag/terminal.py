@@ -31,10 +31,11 @@ def settings(ctx: click.Context, **flags: Any) -> Settings:
     return read_settings(ctx.obj["config"], os.environ, ctx.obj["flags"] | names)
 
 
-def print_json(value: object) -> None:
+def print_json(value: object, *, one_line: bool = False) -> None:
     """One JSON value on stdout, in characters that its encoding has; what is no number (NaN) is null."""
     encoding = (sys.stdout.encoding or "utf-8").lower()
-    click.echo(json.dumps(_finite(value), ensure_ascii=not encoding.startswith("utf"), indent=2, allow_nan=False))
+    ascii_only, indent = not encoding.startswith("utf"), None if one_line else 2
+    click.echo(json.dumps(_finite(value), ensure_ascii=ascii_only, indent=indent, allow_nan=False))
 
 
 def _finite(value: Any) -> Any:
