@@ -389,6 +389,33 @@ def _show_hits(hits: Ranking, service: Service, neighbours: int) -> None:
             _indented(out, _line((text, "" if passage is hit.passage else "dim")), 4)
 
 
+_MARKS = {"good": ("✓", "green"), "poor": ("!", "yellow"), "bad": ("✗", "bold red")}
+
+
+@main.command()
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> None:
+    """Check this installation, its corpus and its index, and say how to mend what is wrong."""
+    from dataclasses import asdict
+
+    from rag.doctor import examine
+
+    found = []
+    out = console()
+    for finding in examine(settings(ctx), os.environ):
+        found.append(finding)
+        if not as_json:
+            mark, style = _MARKS[finding.verdict]
+            mend = f" -> {finding.mend}" if finding.mend else ""
+            told = (mark, style) if out.is_terminal else finding.verdict
+            out.print(_line(told, f" {finding.subject}: {finding.found}", (mend, "bold")))
+    if as_json:
+        print_json({"findings": list(map(asdict, found))})
+    if any(finding.verdict == "bad" for finding in found):
+        sys.exit(1)
+
+
 main.add_command(eval_group)
 
 
