@@ -51,7 +51,7 @@ def main() -> None:
         asked = "/?q=How+much+did+it+cost+to+match+full+RL+on+a+32B+model%3F"
         take("page-answer", asked, WIDE, open_evidence=True)
         take("page-home", "/", WIDE)
-        take("page-abstention", "/?q=Which+learning+rate+did+ReasonMaxxer+use%3F", WIDE)
+        take("page-abstention", "/?q=Who+discovered+penicillin%3F", WIDE)
         take("page-map", "/map?q=reward+hacking", WIDE | DARK)
         take("page-episode", "/episodes/E026", WIDE)
         take("page-phone", asked, PHONE | DARK, open_evidence=True)

@@ -59,7 +59,7 @@ class Site:
         values = {
             "status": status,
             "heading": _HEADINGS.get(status, "Something went wrong here" if status >= 500 else "That cannot be done"),
-            "detail": detail[:1].upper() + detail[1:],
+            "detail": "Nothing is at this address" if detail == "Not Found" else detail[:1].upper() + detail[1:],
             "again": (headers or {}).get("retry-after"),
         }
         try:
