@@ -35,12 +35,14 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
     texts = [f"{p.title} {p.heading} {p.text} {' '.join(q for s in p.sentences for q in s.asked)}" for p in passages]
     statistics = RankBM25Retriever(texts, IndexLibrary(folder, IndexInfo("g", len(passages), "e")))
 
-    def asking(text: str, *, known: tuple[str, ...] = ("E026",), found: int = 1) -> tuple[tuple[str, ...], ...]:
+    def asking(
+        text: str, *, known: tuple[str, ...] = ("E026",), found: int = 1
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         hits = tuple(Hit(p, 1.0, rank) for rank, p in enumerate(passages[:found], start=1))
         missing = uncovered(understand(text, known), hits, statistics)
         return missing.unknown, missing.elsewhere
 
-    return asking  # type: ignore[return-value]
+    return asking
 
 
 @pytest.mark.parametrize(

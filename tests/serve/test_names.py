@@ -1,6 +1,5 @@
 """Which requests are answered, by who the browser says makes them."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -8,8 +7,6 @@ import pytest
 from starlette.responses import Response
 
 from rag.serve.names import Named
-
-Ask = Callable[..., int]
 
 
 async def answers(scope: Any, receive: Any, send: Any) -> None:
@@ -27,8 +24,7 @@ def status(named: Named, headers: dict[str, str]) -> int:
             found.append(message["status"])
 
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    ask: Callable[[], Awaitable[None]] = lambda: named({"type": "http", "headers": raw}, receive, send)  # noqa: E731
-    anyio.run(ask)
+    anyio.run(named, {"type": "http", "headers": raw}, receive, send)
     return found[0]
 
 
