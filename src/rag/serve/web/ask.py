@@ -45,9 +45,7 @@ class AskedIn(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     q: Annotated[str, Field(max_length=4 * MAX_CHARS)] = ""
-    after: Annotated[
-        tuple[Annotated[str, Field(max_length=MAX_CHARS)], ...], Field(max_length=MOST_AFTER), _Filled
-    ] = ()
+    after: Annotated[tuple[_Before, ...], Field(max_length=MOST_AFTER), _Filled] = ()
     kind: _Name = None
     topic: _Name = None
     episode: _Name = None
