@@ -209,7 +209,7 @@ def build_index(
     from rag.index.store import IndexFolder
 
     return build(
-        load(settings.corpus, id_pattern=settings.id_pattern, on_bad=on_bad),
+        load(settings.corpus, id_pattern=settings.id_pattern, on_bad=on_bad, apart=settings.index),
         IndexFolder(settings.index),
         encoder=EncoderChoice(**settings.encoder.model_dump()),
         values=SplitValues(**settings.split.model_dump()),

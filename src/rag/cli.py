@@ -6,7 +6,7 @@ import errno
 import io
 import os
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,17 @@ import click
 
 from rag.cli_eval import eval_group
 from rag.errors import RagError, UserError
-from rag.terminal import console, generator_option, json_option, print_json, progress, retriever_option, say, settings
+from rag.terminal import (
+    console,
+    generator_option,
+    json_option,
+    print_json,
+    progress,
+    retriever_option,
+    say,
+    settings,
+    until_stopped,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -206,39 +216,36 @@ def index_command(
     as_json: bool,
 ) -> None:
     """Build the index; only what changed is encoded again."""
-    from dataclasses import asdict
+    with until_stopped() if watch else nullcontext():
+        from dataclasses import asdict
 
-    from rag.assemble import build_index
+        from rag.assemble import build_index
 
-    chosen = settings(ctx, corpus=corpus, encoder__precision=precision)
-    anew = rebuild
+        chosen = settings(ctx, corpus=corpus, encoder__precision=precision)
+        anew = rebuild
 
-    def build() -> None:
-        nonlocal anew
-        report = build_index(
-            chosen,
-            rebuild=anew,
-            progress=progress,
-            say=say,
-            on_bad=(lambda error: say(f"skipped {error}")) if skip_bad else None,
-        )
-        anew = False
-        if as_json:
-            print_json(asdict(report), one_line=watch)
+        def build() -> None:
+            nonlocal anew
+            report = build_index(
+                chosen,
+                rebuild=anew,
+                progress=progress,
+                say=say,
+                on_bad=(lambda error: say(f"skipped {error}")) if skip_bad else None,
+            )
+            anew = False
+            if as_json:
+                print_json(asdict(report), one_line=watch)
+            else:
+                how = f"{report.reused} reused, {report.encoded} encoded" if report.changed else "up to date"
+                say(f"{report.documents} documents, {report.passages} passages ({how}) in {report.seconds:.1f} s")
+
+        if watch:
+            from rag.watch import changes, follow
+
+            follow(changes(chosen.corpus, chosen.index, say), build, say)
         else:
-            how = f"{report.reused} reused, {report.encoded} encoded" if report.changed else "up to date"
-            say(f"{report.documents} documents, {report.passages} passages ({how}) in {report.seconds:.1f} s")
-
-    if not watch:
-        build()
-        return
-    import signal
-
-    from rag.watch import changes, follow
-
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with suppress(KeyboardInterrupt):
-        follow(changes(chosen.corpus, chosen.index), build, say)
+            build()
 
 
 @main.command()
@@ -309,8 +316,6 @@ _HOW = {
 
 def _show_answer(events: Iterator[Event], model: str | None) -> None:
     """An answer as it comes: with a model, each sentence on a line of its own as soon as it has passed."""
-    from contextlib import nullcontext
-
     from rag.records import Answer, AnswerSentence
 
     out = console()

@@ -111,7 +111,7 @@ def _corpus(settings: Settings) -> Iterator[Finding]:
 def _documents(settings: Settings, on_bad: Callable[[CorpusError], None]) -> list[Document]:
     from rag.corpus.load import load
 
-    return list(load(settings.corpus, id_pattern=settings.id_pattern, on_bad=on_bad))
+    return list(load(settings.corpus, id_pattern=settings.id_pattern, on_bad=on_bad, apart=settings.index))
 
 
 def _index(settings: Settings) -> Iterator[Finding]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -71,3 +73,18 @@ def console() -> Any:
     from rich.console import Console
 
     return Console(emoji=False, markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+@contextmanager
+def until_stopped() -> Iterator[None]:
+    """The block ends at Ctrl-C or SIGTERM, and what follows is not disturbed by a second one."""
+    both = (signal.SIGINT, signal.SIGTERM)
+    try:
+        for which in both:
+            signal.signal(which, signal.default_int_handler)
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for which in both:
+            signal.signal(which, signal.SIG_IGN)

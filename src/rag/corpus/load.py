@@ -28,17 +28,22 @@ READERS: Mapping[str, Reader] = {
 
 
 def load(
-    root: Path, *, id_pattern: str = DEFAULT_PATTERN, on_bad: Callable[[CorpusError], None] | None = None
+    root: Path,
+    *,
+    id_pattern: str = DEFAULT_PATTERN,
+    on_bad: Callable[[CorpusError], None] | None = None,
+    apart: Path | None = None,
 ) -> Iterator[Document]:
     """The documents of a folder or file, sorted by path below it, then as they stand in their file.
 
-    No two share an id or an episode. The first bad file, row or entry raises CorpusError; with `on_bad` each is
-    reported and left out. A root that is missing, or in the end has no document to give, raises UserError.
+    No two share an id or an episode; what lies in the folder `apart`, the index, is no document. The first bad file,
+    row or entry raises CorpusError; with `on_bad` each is reported and left out. A root that is missing, or in the end
+    has no document to give, raises UserError.
     """
     report = on_bad or _raise
     taken: dict[tuple[str, str], str] = {}
     given = 0
-    for source in sources(root, READERS, report):
+    for source in sources(root, READERS, report, apart):
         for draft in _drafts(source, id_pattern):
             try:
                 if isinstance(draft, CorpusError):

@@ -43,17 +43,17 @@ class Source:
         return PurePosixPath(self.below).suffix.lower()
 
 
-def sources(root: Path, suffixes: Collection[str], report: Callable[[CorpusError], None]) -> Iterator[Source]:
+def sources(
+    root: Path, suffixes: Collection[str], report: Callable[[CorpusError], None], apart: Path | None = None
+) -> Iterator[Source]:
     """Files with one of the suffixes, sorted by posix path below the root; a bad one is reported and left out.
 
-    Dot-files, dot-folders and README.* are passed over. Links are followed to files below the root only. Raises
-    UserError where the root is missing or has no such file.
+    Links are followed to files below the root only. Raises UserError where the root is missing or has no such file.
     """
     if not root.exists():
         raise UserError(f"{root}: no such file or folder; looked for documents in {Path.cwd()}; give a corpus folder")
     top = root if root.is_dir() else root.parent
-    names = sorted(_names(root, report)) if root.is_dir() else [root.name]
-    wanted = [name for name in names if PurePosixPath(name).suffix.lower() in suffixes]
+    wanted = names(root, suffixes, report, apart)
     if not wanted:
         looked = ", ".join(sorted(suffixes))
         raise UserError(f"{root}: no document here; looked for files ending in {looked}; give a folder that has some")
@@ -66,13 +66,29 @@ def sources(root: Path, suffixes: Collection[str], report: Callable[[CorpusError
             report(error)
 
 
-def _names(root: Path, report: Callable[[CorpusError], None]) -> Iterator[str]:
+def names(
+    root: Path,
+    suffixes: Collection[str],
+    report: Callable[[CorpusError], None] = lambda _: None,
+    apart: Path | None = None,
+) -> list[str]:
+    """Files with one of the suffixes, as sorted posix paths below the root, or the root's own name where it is a file.
+
+    Dot-files, dot-folders and README.* are passed over, and so is the index, `apart`.
+    """
+    found = sorted(_names(root, report, apart and apart.resolve())) if root.is_dir() else [root.name]
+    return [name for name in found if PurePosixPath(name).suffix.lower() in suffixes]
+
+
+def _names(root: Path, report: Callable[[CorpusError], None], apart: Path | None) -> Iterator[str]:
     def unreadable(error: OSError) -> None:
         report(CorpusError(str(error.filename), 1, f"cannot list the folder: {error.strerror}", "mend its permissions"))
 
     for folder, folders, files in os.walk(root, onerror=unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
         at = Path(folder)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if apart is not None:
+            folders[:] = [name for name in folders if apart not in (at.resolve(), (at / name).resolve())]
         for name in folders:
             if (at / name).is_symlink() and not _inside(at / name, root):
                 report(_leads_out((at / name).as_posix()))
