@@ -123,12 +123,13 @@ def open_service(settings: Settings, *, distinct: bool = True, generator: Genera
     from rag.answer.drafting import DraftValues
     from rag.corpus.split import index_text, term_text
     from rag.errors import IndexUnusable
-    from rag.index.build import ENCODER, KEYS, VECTORS
+    from rag.index.build import ENCODER
     from rag.index.dense import PASSAGES, SENTENCES, DenseRetriever
     from rag.index.encode import OnnxEncoder, RememberedEncoder
     from rag.index.library import IndexLibrary
     from rag.index.sparse import FOLDER, RankBM25Retriever, TantivyRetriever
     from rag.index.store import IndexFolder, reading
+    from rag.index.vectors import KEYS, VECTORS
     from rag.records import IndexInfo
     from rag.search.compose import Distinct, Feedback, Hybrid, Neighbourly, Tempered
     from rag.search.fuse import convex, rrf, weighted
@@ -144,7 +145,7 @@ def open_service(settings: Settings, *, distinct: bool = True, generator: Genera
         keys, vectors = (np.load(folder / name, mmap_mode="r") for name in (KEYS, VECTORS))
     inner = OnnxEncoder(folder / ENCODER)
     encoder = RememberedEncoder(inner, keys, vectors)
-    dense = DenseRetriever(folder / PASSAGES, library, encoder)
+    dense = DenseRetriever(folder / PASSAGES, library, encoder, vectors=vectors)
 
     def searched(passage: Passage) -> str:
         return index_text(passage, manifest.id_pattern, manifest.titled)
@@ -160,7 +161,7 @@ def open_service(settings: Settings, *, distinct: bool = True, generator: Genera
         parts[1] = Tempered(sparse, sparse)
         weights = {"dense": 1.0, sparse.name: search.sparse_weight}
         if manifest.sentence_vectors and search.sentence_weight > 0:
-            parts.append(DenseRetriever(folder / SENTENCES, library, encoder, "sentences"))
+            parts.append(DenseRetriever(folder / SENTENCES, library, encoder, "sentences", vectors))
             weights |= {"dense": 1 - search.sentence_weight, "sentences": search.sentence_weight}
         fusion = weighted(weights)
     elif search.fusion == "convex":
@@ -214,6 +215,7 @@ def build_index(
         encoder=EncoderChoice(**settings.encoder.model_dump()),
         values=SplitValues(**settings.split.model_dump()),
         id_pattern=settings.id_pattern,
+        vectors=settings.vectors,
         rebuild=rebuild,
         progress=progress,
         say=say,
@@ -256,6 +258,7 @@ def index_collection(
         id_pattern=NO_EPISODES,
         sentence_vectors=len(collection.documents) <= SENTENCES_UP_TO,
         places=False,
+        vectors=settings.vectors,
         donors=[IndexFolder(settings.index)],
         questions=collection.queries.values(),
         progress=progress,
@@ -289,6 +292,7 @@ def index_again(
         values=SplitValues(**settings.split.model_dump()),
         id_pattern=id_pattern,
         places=False,
+        vectors=settings.vectors,
         donors=[IndexFolder(settings.index)],
         progress=progress,
         say=say,

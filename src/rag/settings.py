@@ -133,13 +133,18 @@ def _id_pattern(text: str) -> str:
 
 
 class Settings(_Section):
-    """Everything that may be configured."""
+    """Everything that may be configured.
+
+    `vectors` is how FAISS keeps them: whole, as 8-bit scalars, or those in an inverted file; "auto" goes by how many
+    there are.
+    """
 
     corpus: Path = Path("corpus")
     index: Path = Path("index")
     id_pattern: Annotated[str, Field(max_length=200), AfterValidator(_id_pattern)] = r"E\d{3,}"
     encoder: EncoderSettings = EncoderSettings()
     split: SplitSettings = SplitSettings()
+    vectors: Literal["auto", "flat", "sq8", "ivf"] = "auto"
     search: SearchSettings = SearchSettings()
     generator: Literal["extractive", "llm"] = "extractive"
     llm: LanguageModelSettings = LanguageModelSettings()

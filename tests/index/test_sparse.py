@@ -13,10 +13,11 @@ import pytest
 
 from rag.corpus.load import load
 from rag.corpus.split import SplitValues, index_text, split
+from rag.index import sparse
 from rag.index.library import IndexLibrary, write_library
 from rag.index.sparse import RankBM25Retriever, TantivyRetriever, write_terms
 from rag.index.terms import terms
-from rag.records import Document, IndexInfo, Paragraph, Question
+from rag.records import Document, Filters, IndexInfo, Paragraph, Question
 
 CORPUS = Path(__file__).resolve().parents[2] / "corpus"
 QUESTIONS = [
@@ -35,7 +36,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Tantiv
     passages = sorted((p for d in documents for p in split(d, SplitValues())), key=lambda p: p.id)
     texts = [index_text(p) for p in passages]
     write_library(documents, passages, folder)
-    write_terms(texts, folder / "bm25")
+    write_terms(passages, index_text, folder / "bm25")
     library = IndexLibrary(folder, IndexInfo("g", len(passages), "e"))
     return texts, TantivyRetriever(folder / "bm25", library), RankBM25Retriever(texts, library)
 
@@ -74,6 +75,35 @@ def test_rank_bm25_agrees_on_the_best_passages(
     assert len(set(ours) & set(theirs)) >= 7
 
 
+@pytest.mark.parametrize("looked_through", [0, 1_000_000])
+@pytest.mark.parametrize(
+    "filters",
+    [
+        Filters(kinds=("review", "concept")),
+        Filters(episodes=("E026", "E009")),
+        Filters(topics=("SECURITY", "no such topic")),
+        Filters(kinds=("episode",), since="2026-01-01", until="2026-06-30"),
+        Filters(until="1999-12-31"),
+    ],
+)
+def test_a_filter_leaves_of_a_ranking_what_it_says_whether_the_engine_filters_or_we_do(
+    engines: tuple[list[str], TantivyRetriever, RankBM25Retriever],
+    filters: Filters,
+    looked_through: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sparse, "_LOOKED_THROUGH", looked_through)
+    texts, tantivy, oracle = engines
+    for question in QUESTIONS:
+        every = tantivy.retrieve(Question(question), len(texts))
+        allowed = {hit.passage.id for hit in oracle.retrieve(Question(question, filters), len(texts))}
+        wanted = [(hit.passage.id, hit.score) for hit in every if hit.passage.id in allowed]
+        for k in (3, len(texts)):
+            hits = tantivy.retrieve(Question(question, filters), k)
+            assert [hit.score for hit in hits] == pytest.approx([score for _, score in wanted[:k]])
+            assert [hit.passage.id for hit in hits] == [id for id, _ in wanted[:k]]
+
+
 def test_idf_is_the_same_from_either(engines: tuple[list[str], TantivyRetriever, RankBM25Retriever]) -> None:
     _, tantivy, oracle = engines
     for term in ("grpo", "agent", "nowher"):
@@ -87,7 +117,7 @@ def read_only() -> Iterator[Path]:
     text = "Yeast makes gas E001."
     passages = split(Document("reviews/r", "review", "R", text, (Paragraph(0, len(text)),)), SplitValues())
     write_library([], passages, folder)
-    write_terms([p.text for p in passages], folder / "bm25")
+    write_terms(passages, lambda p: p.text, folder / "bm25")
     for path in (*folder.rglob("*"), folder):
         path.chmod(0o555 if path.is_dir() else 0o444)
     yield folder
@@ -99,6 +129,7 @@ def read_only() -> Iterator[Path]:
 ASK = """
 import os, sys
 from pathlib import Path
+from rag.index import sparse
 from rag.index.library import IndexLibrary
 from rag.index.sparse import TantivyRetriever
 from rag.index.terms import terms

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,21 +18,22 @@ import numpy as np
 from rag.corpus.markers import DEFAULT_PATTERN, plain
 from rag.corpus.split import SplitValues, index_text, split, term_text
 from rag.errors import CorpusError, IndexUnusable
-from rag.index.dense import PASSAGES, SENTENCES, write_vectors
-from rag.index.encode import EncoderCard, OnnxEncoder, Progress, RememberedEncoder, silent, text_key
+from rag.index.dense import PASSAGES, SENTENCES, Kind, write_vectors
+from rag.index.encode import EncoderCard, OnnxEncoder, Progress, silent
 from rag.index.export import EncoderChoice, export, source_of
-from rag.index.library import PLACES, IndexLibrary, write_library
-from rag.index.plane import MOST, TSNE, place
+from rag.index.library import PLACES, IndexLibrary, LibraryWriter
+from rag.index.plane import MOST, TSNE, place, spread
 from rag.index.sparse import FOLDER as SPARSE
 from rag.index.sparse import write_terms
 from rag.index.store import IndexFolder, Manifest
+from rag.index.vectors import KEYS, VECTORS, Gathered, Spoken, keep_vectors
 from rag.records import Document, IndexInfo, Passage
 
 if TYPE_CHECKING:
     from rag.index.plane import Places
-    from rag.ports import Vectors
+    from rag.ports import Encoder
 
-ENCODER, KEYS, VECTORS = "encoder", "keys.npy", "vectors.npy"
+ENCODER = "encoder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ def build(
     rebuild: bool = False,
     donors: Sequence[IndexFolder] = (),
     questions: Iterable[str] = (),
+    vectors: Kind = "auto",
+    opened: Callable[[Path], Encoder] = OnnxEncoder,
     progress: Progress = silent,
     say: Callable[[str], None] = lambda _: None,
 ) -> BuildReport:
@@ -71,14 +74,20 @@ def build(
     IndexBusy, CorpusError, and SettingsError; the old generation then serves on.
 
     `questions` are texts that will be asked over and over; a build that changes anything keeps their vectors too.
+    `vectors` is how FAISS keeps them, and changing it encodes nothing again; `opened` opens the encoder that the index
+    carries. Documents may come in any order and are not held: memory holds FAISS's index and some numbers a passage.
     """
     began = time.perf_counter()
     with folder.writing() as building:
-        held = sorted(documents, key=lambda d: d.id)
-        passages = sorted((p for d in held for p in split(d, values, id_pattern)), key=lambda p: p.id)
-        if not passages:
+        digests, sentences = [], 0
+        with LibraryWriter(building) as writer:
+            for document in documents:
+                passages = split(document, values, id_pattern)
+                sentences += sum(len(p.sentences) for p in passages)
+                digests.append((document.id, writer.add(document, passages)))
+        if not len(writer):
             raise CorpusError("corpus", 1, "no document has a sentence", "give it documents with text")
-        corpus_digest = _digest(held, passages)
+        corpus_digest = hashlib.sha256(b"".join(digest for _, digest in sorted(digests))).hexdigest()
         old = None if rebuild else _serving(folder)
         card = _encoder(encoder, building / ENCODER, chain([old], map(_serving, donors)), say)
         manifest = Manifest(
@@ -90,41 +99,40 @@ def build(
             titled=values.titled,
             id_pattern=id_pattern,
             sentence_vectors=sentence_vectors,
-            documents=len(held),
-            passages=len(passages),
-            sentences=sum(len(p.sentences) for p in passages),
+            documents=len(digests),
+            passages=len(writer),
+            sentences=sentences,
+            vectors=vectors,
         )
         if old is not None and _same(old[1], manifest) and bool(old[1].places) == places:
             return BuildReport(
-                old[1].generation, len(held), len(passages), len(passages), 0, False, time.perf_counter() - began
+                old[1].generation, len(digests), len(writer), len(writer), 0, False, time.perf_counter() - began
             )
-        model = OnnxEncoder(building / ENCODER)
+        writer.finish()
+        library = IndexLibrary(building, IndexInfo(manifest.generation, len(writer), card.name))
         held_by = old or (None if rebuild else next(filter(None, map(_serving, donors)), None))
-        known = RememberedEncoder(model, *_remembered(held_by, card))
-        texts = [index_text(p, id_pattern, values.titled) for p in passages]
-        reused = int((known.known(texts) >= 0).sum())
-        sentences = [(row, s) for row, passage in enumerate(passages) for s in passage.sentences]
-        asked = [(row, ask) for row, s in sentences for ask in s.asked]
-        speaking = {PASSAGES: [*enumerate(texts), *asked]}
+        known = _vectors_of(held_by, card)
+        spoken = partial(_spoken, id_pattern=id_pattern, titled=values.titled, sentences=sentence_vectors)
+        kept = keep_vectors(library, spoken, opened(building / ENCODER), known, building, questions, progress)
+        every = np.load(building / VECTORS, mmap_mode="r")
+        write_vectors(every, kept.passages[0], building / PASSAGES, kept.passages[1], vectors)
         if sentence_vectors:
-            speaking[SENTENCES] = [*((row, plain(s.text, id_pattern)) for row, s in sentences), *asked]
-        wanted = [*(text for of in speaking.values() for _, text in of), *questions]
-        vector_of = _vectors(known, model, wanted, building, progress)
-        for name, of in speaking.items():
-            write_vectors(np.stack([vector_of[text] for _, text in of]), [row for row, _ in of], building / name)
+            write_vectors(every, kept.sentences[0], building / SENTENCES, kept.sentences[1], vectors)
         if places:
-            at, method = place(np.stack([vector_of[text] for text in texts]), _places_before(old, passages))
+            own = Gathered(every, kept.passages[1][: len(library)])
+            at, method = place(own, _places_before(old, library))
             np.save(building / PLACES, at)
             manifest = replace(manifest, places=method)
-        write_terms((term_text(p, id_pattern, values.titled) for p in passages), building / SPARSE)
-        write_library(held, passages, building)
+        read = map(library.read, range(len(library)))
+        terms = partial(term_text, id_pattern=id_pattern, titled=values.titled)
+        write_terms(progress(read, len(library), "indexing"), terms, building / SPARSE)
         folder.publish(building, manifest)
         return BuildReport(
             manifest.generation,
-            len(held),
-            len(passages),
-            reused,
-            len(passages) - reused,
+            len(digests),
+            len(library),
+            kept.reused,
+            len(library) - kept.reused,
             True,
             time.perf_counter() - began,
         )
@@ -144,14 +152,6 @@ def _serving(folder: IndexFolder) -> tuple[Path, Manifest] | None:
         return folder.checked()
     except IndexUnusable:  # damaged, of another format or not there: build all of it anew
         return None
-
-
-def _digest(documents: list[Document], passages: list[Passage]) -> str:
-    """Of the documents and of what was read out of them, so that a new rule of attribution is a new index."""
-    digest = hashlib.sha256()
-    for row in (*map(asdict, documents), *map(asdict, passages)):
-        digest.update(json.dumps(row, sort_keys=True, ensure_ascii=True).encode() + b"\n")
-    return digest.hexdigest()
 
 
 def _encoder(
@@ -176,37 +176,27 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _remembered(old: tuple[Path, Manifest] | None, card: EncoderCard) -> tuple[np.ndarray, np.ndarray]:
+def _vectors_of(old: tuple[Path, Manifest] | None, card: EncoderCard) -> tuple[np.ndarray, np.ndarray]:
     if old is None or old[1].encoder.digest != card.digest:
         return np.empty(0, dtype=np.uint64), np.empty((0, card.dimension), dtype=np.float32)
     return np.load(old[0] / KEYS), np.load(old[0] / VECTORS, mmap_mode="r")
 
 
-def _places_before(old: tuple[Path, Manifest] | None, passages: Sequence[Passage]) -> Places | None:
+def _spoken(passage: Passage, *, id_pattern: str, titled: bool, sentences: bool) -> Spoken:
+    return Spoken(
+        index_text(passage, id_pattern, titled),
+        tuple(plain(s.text, id_pattern) for s in passage.sentences) if sentences else (),
+        tuple(ask for s in passage.sentences for ask in s.asked),
+    )
+
+
+def _places_before(old: tuple[Path, Manifest] | None, library: IndexLibrary) -> Places | None:
     """The place that each passage's text has in an old generation, NaN for a new text; None where t-SNE gave none."""
     if old is None or old[1].places != TSNE:
         return None
-    library = IndexLibrary(old[0], IndexInfo(old[1].generation, old[1].passages, old[1].encoder.name))
-    places = {passage.text: at for passage, at in library.placed(MOST)}
-    return np.array([places.get(p.text, (np.nan, np.nan)) for p in passages], dtype=np.float32)
-
-
-def _vectors(
-    known: RememberedEncoder,
-    model: OnnxEncoder,
-    wanted: list[str],
-    building: Path,
-    progress: Progress,
-) -> dict[str, Vectors]:
-    """Text -> vector; every one is kept beside its key, for questions and for the next build."""
-    unique = list(dict.fromkeys(wanted))
-    rows = known.known(unique)
-    new = [text for text, row in zip(unique, rows, strict=True) if row < 0]
-    fresh = dict(zip(new, model.encode(new, progress), strict=True))
-    old = iter(known.encode([text for text, row in zip(unique, rows, strict=True) if row >= 0]))
-    vector_of = {text: fresh[text] if text in fresh else next(old) for text in unique}
-    keys = np.array([text_key(text) for text in unique], dtype=np.uint64)
-    order = np.argsort(keys)
-    np.save(building / KEYS, keys[order])
-    np.save(building / VECTORS, np.stack([vector_of[text] for text in unique])[order])
-    return vector_of
+    before = IndexLibrary(old[0], IndexInfo(old[1].generation, old[1].passages, old[1].encoder.name))
+    at = {passage.text: place for passage, place in before.placed(MOST)}
+    places = np.full((len(library), 2), np.nan, dtype=np.float32)
+    for row in spread(len(library)).tolist():
+        places[row] = at.get(library.read(row).text, (np.nan, np.nan))
+    return places

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from rag.errors import IndexUnusable
 from rag.index.store import reading
-from rag.records import Hit, Question, Ranking
+from rag.records import Filters, Hit, Question, Ranking
 
 if TYPE_CHECKING:
     from rag.index.library import IndexLibrary
@@ -19,51 +19,94 @@ if TYPE_CHECKING:
 
 PASSAGES, SENTENCES = "dense.faiss", "sentences.faiss"
 """A vector of every passage, or of every sentence; in both, of every question that a passage is said to answer."""
-FLAT_UP_TO = 90_000
-"""Rows that an exact scan answers in 10 ms on one core; above, 8-bit scalars keep a scan within the bandwidth."""
 
-
+Kind = Literal["auto", "flat", "sq8", "ivf"]
+FLAT_UP_TO, SQ8_UP_TO = 90_000, 200_000
+"""Rows that an exact scan, and one of 8-bit scalars, go through in about 10 ms on one core (`benchmarks/scale.py`)."""
+PROBES = 48
+"""How many of an inverted file's lists are looked through, where nothing is filtered."""
+EXACT_UP_TO = 10_000
+"""Rows that a filter leaves which are compared one by one."""
+_LISTS_A_ROOT = 4
+"""Lists of an inverted file for each in the square root of its rows; as a power of two."""
+_TRAINED_ON = 40
+"""Vectors for each list that its centre is found from: faiss warns below 39."""
+_CHUNK = 50_000
 _VECTORS_A_PASSAGE = 3
 """How many vectors are asked for each passage that is wanted, to begin with."""
 
 
-def write_vectors(vectors: Vectors, rows: Sequence[int], path: Path) -> None:
-    """Write one FAISS index of the vectors, by inner product: exact to `FLAT_UP_TO` of them, 8-bit scalars above.
+def kind_for(rows: int) -> Kind:
+    """How so many vectors are kept: whole, as 8-bit scalars, or those in an inverted file.
 
-    Vector i belongs to the passage of row `rows[i]`; that is written beside the index. Raises OSError where the file
-    cannot be written.
+    >>> kind_for(1_000), kind_for(150_000), kind_for(1_000_000)
+    ('flat', 'sq8', 'ivf')
+    """
+    return "flat" if rows <= FLAT_UP_TO else "sq8" if rows <= SQ8_UP_TO else "ivf"
+
+
+def write_vectors(
+    vectors: Vectors, rows: Sequence[int] | np.ndarray, path: Path, at: np.ndarray | None = None, kind: Kind = "auto"
+) -> None:
+    """Write one FAISS index, by inner product, of `vectors[at]`; "auto" chooses its kind by their number.
+
+    `at` is all of them where it is None. Vector i belongs to the passage of row `rows[i]`; that is written beside the
+    index, with `at`. Memory holds the
+    index and some thousand vectors. Raises OSError where a file cannot be written.
     """
     import faiss
 
-    index = faiss.index_factory(
-        vectors.shape[1], "Flat" if len(vectors) <= FLAT_UP_TO else "SQ8", faiss.METRIC_INNER_PRODUCT
-    )
-    index.train(vectors)
-    index.add(vectors)
-    try:
-        faiss.write_index(index, str(path))
-    except RuntimeError as error:
-        raise OSError(errno.EIO, f"cannot be written ({error})", str(path)) from error
-    np.save(path.with_suffix(".npy"), np.asarray(rows, dtype=np.int64))
+    links = np.array([rows, range(len(rows)) if at is None else at], dtype=np.int64)
+    of = links[1]
+    if kind == "auto":
+        kind = kind_for(len(of))
+    lists = min(2 ** round(np.log2(_LISTS_A_ROOT * len(of) ** 0.5)), max(1, len(of) // _TRAINED_ON))
+    name = {"flat": "Flat", "sq8": "SQ8", "ivf": f"IVF{lists},SQ8"}[kind]
+    index: Any = faiss.index_factory(vectors.shape[1], name, faiss.METRIC_INNER_PRODUCT)
+    sample = np.linspace(0, len(of) - 1, min(len(of), max(_CHUNK, _TRAINED_ON * lists))).astype(np.int64)
+    if kind != "flat":
+        if kind == "ivf":
+            index.cp.niter = 8
+        index.train(np.asarray(vectors[of[sample]]))
+    for start in range(0, len(of), _CHUNK):
+        index.add(np.asarray(vectors[of[start : start + _CHUNK]]))
+    with path.open("wb") as file:  # faiss's own writer says nothing of a disk that is full at the last
+        file.write(faiss.serialize_index(index).data)
+    np.save(path.with_suffix(".npy"), links)
 
 
 class DenseRetriever:
-    """Passages by the cosine of their vector with the question's; the best speaks where a passage has several."""
+    """Passages by the cosine of their vector with the question's; the best speaks where a passage has several.
 
-    def __init__(self, path: Path, library: IndexLibrary, encoder: Encoder, name: str = "dense") -> None:
+    `vectors` are what the index was written from: where it keeps 8-bit scalars, what it finds is compared once more
+    with those. Then the ten best of a million are the exact ones but for one in a hundred (`benchmarks/scale.py`).
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        library: IndexLibrary,
+        encoder: Encoder,
+        name: str = "dense",
+        vectors: Vectors | None = None,
+    ) -> None:
         import faiss
 
-        self._faiss, self._library, self._encoder, self.name = faiss, library, encoder, name
+        self._library, self._encoder, self.name = library, encoder, name
+        self._faiss: Any = faiss
         try:
-            self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+            self._index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
         except RuntimeError as error:
             raise IndexUnusable(f"{path} does not load ({error}); build it again with `rag index`") from error
         with reading(path.with_suffix(".npy")):
-            rows = np.load(path.with_suffix(".npy"))
+            rows, self._at = np.load(path.with_suffix(".npy"), mmap_mode="r")
         self._rows = None if np.array_equal(rows, np.arange(len(library))) else rows
         found, wanted = (self._index.ntotal, self._index.d), (len(rows), encoder.dimension)
         if found != wanted:
             raise IndexUnusable(f"{path} holds {found} rows and columns, wanted {wanted}; build it with `rag index`")
+        self._lists = getattr(self._index, "nlist", 0)
+        self._vectors = None if isinstance(self._index, faiss.IndexFlat) else vectors
+        self._allowed = lru_cache(maxsize=16)(self._read_allowed)
 
     def retrieve(self, question: Question, k: int) -> Ranking:
         """Scores are cosines, -1..1."""
@@ -71,26 +114,51 @@ class DenseRetriever:
 
     def nearest(self, vector: Vectors, question: Question, k: int) -> Ranking:
         """As `retrieve`, by another vector than the question's own, of shape (1, dimension)."""
-        allowed = self._library.select(question.filters)
-        if allowed is not None and self._rows is not None:
-            allowed = np.flatnonzero(np.isin(self._rows, allowed))
+        allowed, selector = self._allowed(question.filters) if question.filters else (None, None)
         most = self._index.ntotal if allowed is None else len(allowed)
         if k < 1 or not most:
             return ()
-        parameters = None
-        if allowed is not None:
-            selector = self._faiss.IDSelectorBatch(allowed.astype(np.int64))
-            parameters = self._faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
         asked = k if self._rows is None else k * _VECTORS_A_PASSAGE
         while True:
-            scores, found = self._index.search(vector, min(asked, most), params=parameters)
             best: dict[int, float] = {}
-            for at, score in zip(found[0].tolist(), scores[0].tolist(), strict=True):
-                if at >= 0:
-                    best.setdefault(at if self._rows is None else int(self._rows[at]), score)
+            for at, score in self._search(vector, min(asked, most), allowed, selector):
+                best.setdefault(at if self._rows is None else int(self._rows[at]), score)
             if len(best) >= k or asked >= most:
                 return ranking(self._library, list(best.items()), self.name)[:k]
             asked *= 4
+
+    def _search(self, vector: Vectors, k: int, allowed: np.ndarray | None, selector: Any) -> list[tuple[int, float]]:
+        """The k nearest and their cosines, best first."""
+        if self._vectors is not None and allowed is not None and len(allowed) <= EXACT_UP_TO:
+            found = allowed
+        else:
+            share = 1.0 if allowed is None else len(allowed) / self._index.ntotal
+            probes = min(self._lists, round(PROBES / share**0.5))
+            while True:
+                parameters = None
+                if self._lists:
+                    parameters = self._faiss.SearchParametersIVF(nprobe=probes, sel=selector)
+                elif selector is not None:
+                    parameters = self._faiss.SearchParameters(sel=selector)
+                scores, rows = self._index.search(vector, k, params=parameters)
+                found, exact = rows[0][rows[0] >= 0], scores[0][rows[0] >= 0]
+                if len(found) == k or probes >= self._lists:
+                    break
+                probes = min(self._lists, probes * 4)
+            if self._vectors is None:
+                return list(zip(found.tolist(), exact.tolist(), strict=True))
+        exact = np.asarray(self._vectors[self._at[found]]) @ vector[0]
+        order = np.lexsort((found, -exact))[:k]
+        return list(zip(found[order].tolist(), exact[order].tolist(), strict=True))
+
+    def _read_allowed(self, filters: Filters) -> tuple[np.ndarray, Any]:
+        """The vectors that the filters leave, and what tells FAISS."""
+        rows = self._library.select(filters)
+        keep = np.zeros(len(self._library), dtype=bool)
+        keep[rows] = True
+        if self._rows is not None:
+            keep = keep[self._rows]
+        return np.flatnonzero(keep), self._faiss.IDSelectorBitmap(np.packbits(keep, bitorder="little"))
 
 
 def ranking(library: IndexLibrary, scored: object, name: str) -> Ranking:

@@ -9,6 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from rag.index.vectors import Gathered
     from rag.ports import Vectors
 
     Places = NDArray[np.float32]
@@ -27,7 +28,12 @@ _SAME = 1e-5
 """Vectors within this are one; float32 tells no more."""
 
 
-def place(vectors: Vectors, before: Places | None = None) -> tuple[Places, str]:
+def spread(n: int) -> np.ndarray:
+    """Which of n rows get a place: at most `MOST`, evenly spaced."""
+    return np.linspace(0, n - 1, min(n, MOST)).round().astype(np.int64)
+
+
+def place(vectors: Vectors | Gathered, before: Places | None = None) -> tuple[Places, str]:
     """Where each vector lies in the plane, near to what means nearly the same; and by which method.
 
     `vectors` has shape (n, dimension), float32, rows of length 1. The places have shape (n, 2), float32, in 0..1: the
@@ -45,7 +51,7 @@ def place(vectors: Vectors, before: Places | None = None) -> tuple[Places, str]:
     rows that get a place have one, the map begins from those and stays recognisable.
     """
     n = len(vectors)
-    rows = np.linspace(0, n - 1, min(n, MOST)).round().astype(np.int64)
+    rows = spread(n)
     chosen = np.asarray(vectors[rows], dtype=np.float32)
     found, method = _components(chosen), PCA
     if n >= FEWEST and np.ptp(found, axis=0).max() > _SAME:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import shutil
 import tempfile
 import weakref
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,14 @@ import numpy as np
 from rag.errors import IndexUnusable
 from rag.index.dense import ranking
 from rag.index.terms import terms
-from rag.records import Question, Ranking
+from rag.records import Filters, Passage, Question, Ranking
 
 if TYPE_CHECKING:
     from rag.index.library import IndexLibrary
 
 FOLDER = "bm25"
+_LOOKED_THROUGH = 2_000
+"""How many passages of any kind are looked through for those that a filter leaves."""
 
 
 def _schema() -> Any:
@@ -29,22 +32,39 @@ def _schema() -> Any:
 
     builder = tantivy.SchemaBuilder()
     builder.add_text_field("terms", tokenizer_name="whitespace", index_option="freq")  # our terms, already cut
-    builder.add_text_field("row", tokenizer_name="raw", index_option="basic")  # to be filtered by
+    for name in ("kind", "topic", "episode", "date"):
+        builder.add_text_field(name, tokenizer_name="raw", index_option="basic")  # to be filtered by
     builder.add_unsigned_field("number", fast=True)  # to be read back
     return builder.build()
 
 
-def write_terms(texts: Iterable[str], folder: Path) -> None:
-    """Write a tantivy index whose document i holds the terms of text i."""
+def write_terms(passages: Iterable[Passage], text: Callable[[Passage], str], folder: Path) -> None:
+    """Write a tantivy index whose document i holds the terms of what `text` gives for passage i.
+
+    Raises OSError where the folder cannot be written.
+    """
+    folder.mkdir(parents=True)
+    try:
+        _write(passages, text, folder)
+    except ValueError as error:  # what tantivy makes of a full disk
+        raise OSError(errno.EIO, f"cannot be written ({error})", str(folder)) from error
+
+
+def _write(passages: Iterable[Passage], text: Callable[[Passage], str], folder: Path) -> None:
     import tantivy
 
-    folder.mkdir(parents=True)
     index = tantivy.Index(_schema(), path=str(folder))
     writer = index.writer(heap_size=128_000_000, num_threads=1)  # one thread keeps documents in row order
-    for row, text in enumerate(texts):
+    for row, passage in enumerate(passages):
         document = tantivy.Document()
-        document.add_text("terms", " ".join(terms(text)))
-        document.add_text("row", str(row))
+        document.add_text("terms", " ".join(terms(text(passage))))
+        document.add_text("kind", passage.kind)
+        if passage.date:
+            document.add_text("date", passage.date)
+        for topic in passage.topics:
+            document.add_text("topic", topic.casefold())
+        for episode in passage.episodes:
+            document.add_text("episode", episode)
         document.add_unsigned("number", row)
         writer.add_document(document)
     writer.commit()
@@ -90,25 +110,51 @@ class TantivyRetriever:
 
     def retrieve(self, question: Question, k: int) -> Ranking:
         """Scores are BM25's, above 0; passages that share no term with the question are not found."""
-        tantivy, schema = self._tantivy, self._index.schema
-        rows = self._library.select(question.filters)
+        tantivy, rows = self._tantivy, self._library.select(question.filters)
         wanted = Counter(terms(question.text))
         if not wanted or k < 1 or (rows is not None and not len(rows)):
             return ()
         clauses = [
             (tantivy.Occur.Should, tantivy.Query.boost_query(query, float(count)) if count > 1 else query)
             for term, count in wanted.items()
-            for query in [tantivy.Query.term_query(schema, "terms", term, index_option="freq")]
+            for query in [tantivy.Query.term_query(self._index.schema, "terms", term, index_option="freq")]
         ]
         query = tantivy.Query.boolean_query(clauses)
-        if rows is not None:
-            allowed = tantivy.Query.term_set_query(schema, "row", [str(row) for row in rows])
-            query = tantivy.Query.boolean_query(
-                [(tantivy.Occur.Must, query), (tantivy.Occur.Must, tantivy.Query.const_score_query(allowed, 0.0))]
-            )
+        if rows is None:
+            found = self._found(query, k)
+        else:
+            allowed = np.zeros(len(self._library), dtype=bool)
+            allowed[rows] = True
+            # The engine skips what cannot be among the best, but not beside a filter; so a wide one is looked through.
+            more = min(len(allowed), 2 * k * len(allowed) // len(rows))
+            unfiltered = self._found(query, more) if more <= _LOOKED_THROUGH else []
+            found = [(row, score) for row, score in unfiltered if allowed[row]][:k]
+            if len(found) < k and (not unfiltered or len(unfiltered) == more):
+                found = self._found(
+                    tantivy.Query.boolean_query([(tantivy.Occur.Must, query), *self._musts(question.filters)]), k
+                )
+        return ranking(self._library, found, self.name)
+
+    def _found(self, query: Any, k: int) -> list[tuple[int, float]]:
         hits = self._searcher.search(query, limit=k, count=False).hits
         numbers = self._searcher.fast_field_values("number", [address for _, address in hits])
-        return ranking(self._library, zip(numbers, (score for score, _ in hits), strict=True), self.name)
+        return list(zip(numbers, (score for score, _ in hits), strict=True))
+
+    def _musts(self, filters: Filters) -> list[tuple[Any, Any]]:
+        tantivy = self._tantivy
+        dated = filters.since or filters.until
+        fields = {
+            "kind": filters.kinds,
+            "topic": tuple(t.casefold() for t in filters.topics),
+            "episode": filters.episodes,
+            "date": self._library.days(filters) if dated else (),
+        }
+        return [
+            (tantivy.Occur.Must, tantivy.Query.const_score_query(query, 0.0))
+            for name, of in fields.items()
+            if of
+            for query in [tantivy.Query.term_set_query(self._index.schema, name, list(of))]
+        ]
 
     def terms(self, text: str) -> list[str]:
         """Index terms of a text."""

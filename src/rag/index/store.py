@@ -22,10 +22,10 @@ from pathlib import Path
 from rag.errors import IndexBusy, IndexUnusable
 from rag.index.encode import EncoderCard
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 FILES = frozenset(
-    {"passages.jsonl", "passages.npy", "documents.jsonl", "documents.npy", "columns.json"}
+    {"passages.jsonl", "passages.npy", "documents.jsonl", "documents.npy", "columns.npz", "names.json"}
     | {"keys.npy", "vectors.npy", "dense.faiss", "dense.npy", "bm25/meta.json"}
     | {"encoder/model.onnx", "encoder/tokenizer.json", "encoder/encoder.json"}
 )
@@ -45,7 +45,8 @@ def reading(path: Path) -> Iterator[None]:
 class Manifest:
     """What a generation was built from and with; `files` maps each relative path to its SHA-256.
 
-    `places` is the method that its passages were placed by in the plane, "" where they were not.
+    `places` is the method that its passages were placed by in the plane, "" where they were not; `vectors` is how FAISS
+    was told to keep them.
     """
 
     generation: str
@@ -62,6 +63,7 @@ class Manifest:
     format: int = FORMAT
     files: Mapping[str, str] = field(default_factory=dict)
     places: str = ""
+    vectors: str = "auto"
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
