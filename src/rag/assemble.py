@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -42,6 +43,8 @@ class Service:
     k: int = 10
     generator: Generator | None = None
     by_default: Literal["extractive", "llm"] = "extractive"
+    check: Callable[[], None] = lambda: None
+    """Reads the index's large files whole, which opening did not. Raises IndexUnusable."""
 
     def drafter(self, name: str | None = None) -> Generator | None:
         """The generator of that name ("llm", or None for "extractive"). Raises UserError where there is none."""
@@ -128,13 +131,13 @@ def open_service(settings: Settings, *, distinct: bool = True, generator: Genera
     from rag.index.encode import OnnxEncoder, RememberedEncoder
     from rag.index.library import IndexLibrary
     from rag.index.sparse import FOLDER, RankBM25Retriever, TantivyRetriever
-    from rag.index.store import IndexFolder, reading
+    from rag.index.store import IndexFolder, reading, verify
     from rag.index.vectors import KEYS, VECTORS
     from rag.records import IndexInfo
     from rag.search.compose import Distinct, Feedback, Hybrid, Neighbourly, Tempered
     from rag.search.fuse import convex, rrf, weighted
 
-    folder, manifest = IndexFolder(settings.index).checked()
+    folder, manifest = IndexFolder(settings.index).checked(whole=False)
     if manifest.encoder.precision != settings.encoder.precision or not _names(manifest.encoder.name, settings):
         raise IndexUnusable(
             f"{settings.index} was built with {manifest.encoder.name} ({manifest.encoder.precision}), the settings say "
@@ -187,7 +190,16 @@ def open_service(settings: Settings, *, distinct: bool = True, generator: Genera
         answerability=answerability,
         draft=DraftValues(settings.llm.answer),
     )
-    return Service(library, retriever, answerer, manifest.id_pattern, settings.search.k, generator, settings.generator)
+    return Service(
+        library,
+        retriever,
+        answerer,
+        manifest.id_pattern,
+        settings.search.k,
+        generator,
+        settings.generator,
+        partial(verify, folder, manifest, whole=True),
+    )
 
 
 def _names(encoder: str, settings: Settings) -> bool:

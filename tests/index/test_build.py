@@ -182,6 +182,25 @@ def test_a_question_that_a_sentence_is_said_to_answer_speaks_for_its_passage(tmp
     assert [hit.passage.document for hit in only] == ["reviews/r"]
 
 
+def test_a_large_file_is_compared_by_size_to_open_and_whole_by_who_has_the_time(
+    copied: IndexFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rag.index.store.LARGE", 1000)
+    path, manifest = copied.checked()
+    file = path / VECTORS
+    assert manifest.sizes[VECTORS] == file.stat().st_size > 1000
+    flipped = bytearray(file.read_bytes())
+    flipped[-1] ^= 1
+    file.unlink()  # and not the file that another generation shares
+    file.write_bytes(flipped)
+    assert copied.checked(whole=False)[0] == path
+    with pytest.raises(IndexUnusable, match=r"vectors\.npy is damaged.*rag index --rebuild"):
+        copied.checked()
+    file.write_bytes(flipped[:-1])
+    with pytest.raises(IndexUnusable, match=r"vectors\.npy is damaged.*rag index --rebuild"):
+        copied.checked(whole=False)
+
+
 def test_every_generation_lists_what_the_format_says(built: IndexFolder) -> None:
     assert set(built.checked()[1].files) >= FILES
 

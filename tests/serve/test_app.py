@@ -418,6 +418,28 @@ def test_a_new_index_that_does_not_open_leaves_the_old_one(service: Service, cap
 
 
 @pytest.mark.usefixtures("impatient")
+def test_what_is_found_damaged_once_it_is_read_whole_answers_no_more_until_another_is_there(service: Service) -> None:
+    current, opened = ["bad"], []
+
+    def check() -> None:
+        if current[0] == "bad":
+            raise IndexUnusable("vectors.npy is damaged; mend it with `rag index --rebuild`")
+
+    def open_service() -> Service:
+        opened.append(current[0])
+        return replace(of_generation(service, current[0]), check=check)
+
+    with serving(open_service, lambda: current[0]) as client:
+        eventually(lambda: "damaged" in client("GET", "/readyz").text)
+        time.sleep(0.1)
+        asked = problem(client("POST", "/v1/ask", json={"question": "what explains calibration"}), 503)
+        assert "vectors.npy is damaged" in asked["detail"]
+        assert opened == ["bad"]
+        current[0] = "good"
+        eventually(lambda: client.generation() == "good")
+
+
+@pytest.mark.usefixtures("impatient")
 def test_opening_is_tried_again_after_it_failed(service: Service) -> None:
     tries = iter([IndexUnusable("no index; build it with `rag index`"), OSError("too many open files")])
 

@@ -142,7 +142,7 @@ def _same(old: Manifest, new: Manifest) -> bool:
     """Built from and with the same, whichever method placed the passages: that depends on what is installed."""
 
     def what(m: Manifest) -> dict[str, object]:
-        return {k: v for k, v in asdict(m).items() if k not in ("generation", "files", "places")}
+        return {k: v for k, v in asdict(m).items() if k not in ("generation", "files", "sizes", "places")}
 
     return what(old) == what(new)
 

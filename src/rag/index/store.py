@@ -24,6 +24,8 @@ from rag.index.encode import EncoderCard
 
 FORMAT = 4
 MANIFEST = "manifest.json"
+LARGE = 64 * 1024 * 1024
+"""Bytes of a file that is not read whole to open an index: it is compared by its size, and by who has the time."""
 FILES = frozenset(
     {"passages.jsonl", "passages.npy", "documents.jsonl", "documents.npy", "columns.npz", "names.json"}
     | {"keys.npy", "vectors.npy", "dense.faiss", "dense.npy", "bm25/meta.json"}
@@ -46,7 +48,7 @@ class Manifest:
     """What a generation was built from and with; `files` maps each relative path to its SHA-256.
 
     `places` is the method that its passages were placed by in the plane, "" where they were not; `vectors` is how FAISS
-    was told to keep them.
+    was told to keep them. `sizes` are the files' bytes.
     """
 
     generation: str
@@ -64,6 +66,7 @@ class Manifest:
     files: Mapping[str, str] = field(default_factory=dict)
     places: str = ""
     vectors: str = "auto"
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -113,7 +116,7 @@ class IndexFolder:
 
     def publish(self, building: Path, manifest: Manifest) -> Path:
         """Make a finished build the one that serves. A reader sees the old generation or this one."""
-        manifest_of = asdict(manifest) | {"files": _digests(building)}
+        manifest_of = asdict(manifest) | _files(building)
         (building / MANIFEST).write_text(json.dumps(manifest_of, indent=1) + "\n", encoding="utf-8")
         for path in building.rglob("*"):
             _sync(path)
@@ -149,30 +152,22 @@ class IndexFolder:
         except OSError:
             return None
 
-    def checked(self) -> tuple[Path, Manifest]:
-        """The generation that serves, every file as its manifest has it. Raises IndexUnusable."""
+    def checked(self, *, whole: bool = True) -> tuple[Path, Manifest]:
+        """The generation that serves, every file as its manifest has it; `LARGE` ones by size unless `whole`.
+
+        Raises IndexUnusable.
+        """
         before = self.token()
         try:
-            return self._checked()
+            return self._checked(whole)
         except IndexUnusable:
             if self.token() == before:
                 raise
-            return self._checked()  # builds published while we read, and swept away what we were reading
+            return self._checked(whole)  # builds published while we read, and swept away what we were reading
 
-    def _checked(self) -> tuple[Path, Manifest]:
+    def _checked(self, whole: bool) -> tuple[Path, Manifest]:
         folder, manifest = self.current()
-        for name, wanted in manifest.files.items():
-            try:
-                found = _sha256(folder / name)
-            except OSError as error:
-                raise IndexUnusable(
-                    f"{folder / name} is missing ({error.strerror}); mend it with `rag index --rebuild`"
-                ) from error
-            if found != wanted:
-                raise IndexUnusable(
-                    f"{folder / name} is damaged: SHA-256 {found[:12]}…, wanted {wanted[:12]}…; "
-                    "mend it with `rag index --rebuild`"
-                )
+        verify(folder, manifest, whole=whole)
         return folder, manifest
 
     def _current_name(self) -> str | None:
@@ -191,9 +186,29 @@ class IndexFolder:
         return name
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
-    return {p.relative_to(folder).as_posix(): _sha256(p) for p in files if p.name != MANIFEST}
+def verify(folder: Path, manifest: Manifest, *, whole: bool) -> None:
+    """Raise IndexUnusable where a file is not as the manifest has it; of `LARGE` ones, unless `whole`, by its size."""
+    for name, wanted in manifest.files.items():
+        path, expected = folder / name, manifest.sizes.get(name, 0)
+        try:
+            size = path.stat().st_size
+            found = wanted if size == expected >= LARGE and not whole else _sha256(path)
+        except OSError as error:
+            raise IndexUnusable(f"{path} is missing ({error.strerror}); mend it with `rag index --rebuild`") from error
+        if found != wanted:
+            raise IndexUnusable(
+                f"{path} is damaged: {size} bytes, SHA-256 {found[:12]}…, wanted {expected} and {wanted[:12]}…; "
+                "mend it with `rag index --rebuild`"
+            )
+
+
+def _files(folder: Path) -> dict[str, dict[str, str] | dict[str, int]]:
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".") and p.name != MANIFEST)
+    names = [p.relative_to(folder).as_posix() for p in files]
+    return {
+        "files": dict(zip(names, map(_sha256, files), strict=True)),
+        "sizes": {name: p.stat().st_size for name, p in zip(names, files, strict=True)},
+    }
 
 
 def _sha256(path: Path) -> str:

@@ -47,6 +47,7 @@ class State:
         self._open_service, self._changed = open_service, changed
         self._current: Current | None = None
         self.failed: str | None = None
+        self._damaged = False
 
     @property
     def opened(self) -> Service | None:
@@ -60,15 +61,17 @@ class State:
     async def keep(self) -> None:
         """Open the service, and anew whenever `changed` gives another token or the last time failed.
 
-        The service opened before answers until the new one can. Failing may take a tenth of the time at most.
+        The service opened before answers until the new one can. Failing may take a tenth of the time at most. What is
+        found damaged once it is read whole no longer answers, until there is something else to open.
         """
         token, again = object(), 0.0
         while True:
             now = await run_sync(self._changed, abandon_on_cancel=True)
             began = time.monotonic()
-            if now != token or (self.failed is not None and began >= again):
+            if now != token or (self.failed is not None and not self._damaged and began >= again):
                 await self._open()
                 token, again = now, began + 10 * (time.monotonic() - began)
+                await self._check(token)
             await anyio.sleep(LOOK_SECONDS)
 
     async def _open(self) -> None:
@@ -85,6 +88,19 @@ class State:
         if failed not in (None, self.failed):
             _log.error("the index is not served: %s", failed, exc_info=cause)
         self.failed = failed
+
+    async def _check(self, token: object) -> None:
+        self._damaged = False
+        if self.failed is not None or self.opened is None:
+            return
+        try:
+            await run_sync(self.opened.check, abandon_on_cancel=True)
+        except IndexUnusable as error:
+            if (
+                await run_sync(self._changed, abandon_on_cancel=True) == token
+            ):  # else it was swept away, and not damaged
+                _log.error("the index is not served: %s", error)
+                self.opened, self.failed, self._damaged = None, str(error), True
 
     def service(self) -> Service:
         """Raises IndexUnusable."""
