@@ -262,7 +262,14 @@ def serve(ctx: click.Context, host: str, port: int, name: tuple[str, ...]) -> No
 
     chosen = settings(ctx)
     generator = open_generator(chosen)
-    run(lambda: open_service(chosen, generator=generator), lambda: index_token(chosen), host, port, name)
+    run(
+        lambda: open_service(chosen, generator=generator),
+        lambda: index_token(chosen),
+        host,
+        port,
+        name,
+        chosen.serve.waiting,
+    )
 
 
 @main.command()

@@ -8,6 +8,7 @@
     │   └── NotFound         no such document or episode                        HTTP 404
     ├── IndexUnusable      the operator mends it, with `rag index`             exit 1, HTTP 503
     │   └── IndexBusy        another build is writing; trying again helps
+    ├── Busy               nobody mends it: trying again in a moment helps     HTTP 503
     └── BackendFailed      a model's endpoint failed; trying again may help    degrades, never fatal
 
 Every message is one line that says what was found, what was wanted and what mends it.
@@ -53,6 +54,12 @@ class IndexUnusable(RagError):
 
 class IndexBusy(IndexUnusable):
     """Another build is writing the index."""
+
+    retry = True
+
+
+class Busy(RagError):
+    """More is asked at once than can be answered soon."""
 
     retry = True
 

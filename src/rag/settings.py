@@ -115,6 +115,12 @@ class LanguageModelSettings(_Section):
         return self
 
 
+class ServeSettings(_Section):
+    """How a server bears load: at most `waiting` questions wait for a core; what comes beyond is told to come again."""
+
+    waiting: int = Field(default=64, ge=0, le=100_000)
+
+
 def _id_pattern(text: str) -> str:
     """A pattern that can stand inside others and finds episode IDs, not every number of a text."""
     try:
@@ -148,6 +154,7 @@ class Settings(_Section):
     search: SearchSettings = SearchSettings()
     generator: Literal["extractive", "llm"] = "extractive"
     llm: LanguageModelSettings = LanguageModelSettings()
+    serve: ServeSettings = ServeSettings()
 
 
 def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:

@@ -15,7 +15,6 @@ import httpx
 import openai
 import pytest
 import uvicorn
-from anyio import CapacityLimiter
 from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,6 +43,7 @@ from rag.records import (
     Turn,
 )
 from rag.search.query import MAX_CHARS
+from rag.serve.admission import Admission, Returned
 from rag.serve.chat import MAX_MESSAGES, MAX_PARTS, MAX_TEXT, router
 from rag.serve.markdown import said, shown
 from rag.serve.problems import add_handlers
@@ -152,8 +152,9 @@ def running() -> Iterator[Server]:
         yield
 
     app = FastAPI(lifespan=lifespan)
+    app.add_middleware(Returned)
     add_handlers(app, state, Site(state))
-    app.include_router(router(state, CapacityLimiter(2)))
+    app.include_router(router(state, Admission(drafts=2)))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         started = Server(listening.getsockname()[1], state, answerer, service)
         uvicorn_server = uvicorn.Server(uvicorn.Config(app, ws="none", log_config=None, timeout_graceful_shutdown=5))

@@ -11,7 +11,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request, Response
 from prometheus_client import CollectorRegistry, generate_latest
@@ -22,6 +21,7 @@ from rag.errors import NotFound
 from rag.records import Answer, Event, Filters
 from rag.search.query import understand
 from rag.serve import chat
+from rag.serve.admission import DRAFTS, WAITING, Admission, Place, Returned
 from rag.serve.edge import Edge
 from rag.serve.measures import Measures
 from rag.serve.models import AnswerOut, DocumentOut, EpisodeOut, EpisodesOut, ProblemOut, SearchOut
@@ -29,7 +29,7 @@ from rag.serve.names import Named
 from rag.serve.problems import add_handlers
 from rag.serve.requests import AskIn, SearchIn
 from rag.serve.state import State
-from rag.serve.streaming import Stream, last, sse
+from rag.serve.streaming import Stream, last, sse, while_there
 from rag.serve.web import ask, browse, reference
 from rag.serve.web.site import Site
 from rag.serve.web.static import Static
@@ -38,21 +38,20 @@ from rag.wire import answer_json, document_json, episode_json, search_json
 if TYPE_CHECKING:
     from rag.assemble import Service
 
-DRAFTS = 64
-"""Questions for a language model that have a thread at once, most of them waiting for it."""
-
 
 def create_app(
     open_service: Callable[[], Service],
     changed: Callable[[], object] = lambda: None,
     drafts: int = DRAFTS,
     names: Sequence[str] = (),
+    waiting: int = WAITING,
 ) -> FastAPI:
     """The application; it answers `/healthz` at once and opens the service behind it, off the event loop.
 
     `changed` is cheap, never raises, and gives another token whenever there is something else to open. At most `drafts`
-    questions that are put to a language model have a thread; further ones wait, and hold up nothing else. Beside this
-    machine's own, the server answers to `names`.
+    questions that are put to a language model have a thread; further ones wait, and hold up nothing else. Of the others
+    as many are answered at once as there are cores, `waiting` wait, and what comes beyond is told to come again. Beside
+    this machine's own, the server answers to `names`.
     """
     registry = CollectorRegistry()
     measures = Measures(registry)
@@ -66,13 +65,15 @@ def create_app(
             group.cancel_scope.cancel()
 
     app = FastAPI(title="podcast-rag", version=version("podcast-rag"), lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(Returned)
     app.add_middleware(Named, names=names)
     app.add_middleware(Edge, registry=registry)
-    site, limiter = Site(state), CapacityLimiter(drafts)
+    site, admission = Site(state), Admission(waiting=waiting, drafts=drafts)
+    measures.admission(admission)
     add_handlers(app, state, site)
-    _routes(app, state, limiter)
-    app.include_router(chat.router(state, limiter))
-    app.include_router(ask.router(site, limiter))
+    _routes(app, state, admission)
+    app.include_router(chat.router(state, admission))
+    app.include_router(ask.router(site, admission))
     app.include_router(browse.router(site))
     app.include_router(reference.router(site, app.openapi))
     app.mount("/static", Static())
@@ -94,7 +95,7 @@ def _responses(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
         (400, "The corpus has no such episode to filter by."),
         (404, "There is no such thing."),
         (422, "The request is not well formed."),
-        (503, "The index is not loaded."),
+        (503, "The index is not loaded, or more is asked than can be answered soon."),
     ):
         responses[status] = {"description": text, "content": _PROBLEM}
     return responses
@@ -110,24 +111,26 @@ _EVENTS = """Server-sent events, each with a JSON object: `hits` (question, stan
 (as in `sentences`) or `dropped` (objection), and `done` (the whole answer), or `error` (detail, retry)."""
 
 
-def _routes(app: FastAPI, state: State, limiter: CapacityLimiter) -> None:
+def _routes(app: FastAPI, state: State, admission: Admission) -> None:
     @app.post("/v1/ask", responses=_streamed(_responses(AnswerOut)))
     async def ask(body: AskIn, request: Request) -> Response:
         """Answer a question from the corpus, with the quotes that the answer stands on."""
         service = state.service()
         stream = _asked(service, body)
         drafting = service.drafter(body.generator) is not None
+        place = admission.place(request, drafting)
         if body.stream:
-            return sse(stream, limiter if drafting else None)
+            return sse(stream, place)
         if not drafting:
-            return await _off_loop(_ask, stream)
-        answer = await last(stream, request, limiter)
+            return await _in_turn(request, place, _ask, stream)
+        answer = await last(stream, request, place)
         return _json(answer_json(answer)) if answer else Response(status_code=499)  # nobody is there to read it
 
     @app.post("/v1/search", responses=_responses(SearchOut))
-    async def search(body: SearchIn) -> Response:
+    async def search(body: SearchIn, request: Request) -> Response:
         """List the passages nearest to a query."""
-        return await _off_loop(_search, state.service(), body)
+        service = state.service()
+        return await _in_turn(request, admission.place(request), _search, service, body)
 
     @app.get("/v1/episodes", responses=_responses(EpisodesOut))
     async def episodes() -> Response:
@@ -160,6 +163,14 @@ async def _off_loop(work: Callable[..., object], *arguments: object) -> Response
         return _json(work(*arguments))
 
     return await run_sync(run)
+
+
+async def _in_turn(request: Request, place: Place, work: Callable[..., object], *arguments: object) -> Response:
+    def run() -> Response:
+        return _json(work(*arguments))
+
+    found = await while_there(request, lambda: place.run(run))
+    return found or Response(status_code=499)  # nobody is there to read it
 
 
 def _asked(service: Service, body: AskIn) -> Stream[Event]:

@@ -15,8 +15,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import anyio
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -26,13 +24,14 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from rag.errors import IndexUnusable, NotFound, QuestionError, UserError
+from rag.errors import Busy, IndexUnusable, NotFound, QuestionError, UserError
 from rag.records import Answer, AnswerSentence, Event, Found, Turn
 from rag.search.query import MAX_CHARS, understand
 from rag.serve import markdown
+from rag.serve.admission import Admission, Place
 from rag.serve.requests import MAX_ANSWER, MAX_TURNS
 from rag.serve.state import State
-from rag.serve.streaming import Stream, event_source, events, last
+from rag.serve.streaming import Stream, event_source, events, last, while_there
 from rag.wire import answer_json, cited
 
 if TYPE_CHECKING:
@@ -247,6 +246,8 @@ def _refused(error: Exception) -> _Refused:
         return _Refused(404 if isinstance(error, NotFound) else 400, str(error), param)
     if isinstance(error, IndexUnusable):
         return _Refused(503, str(error), headers={"retry-after": "1"} if error.retry else None)
+    if isinstance(error, Busy):
+        return _Refused(503, str(error), headers={"retry-after": "1"})
     _log.error("a chat completion failed", exc_info=error)
     return _Refused(500, "something went wrong here; the server's log has it")
 
@@ -290,8 +291,8 @@ def _refusal(error: Exception) -> Response:
 # The routes
 
 
-def router(state: State, limiter: CapacityLimiter) -> APIRouter:
-    """The routes below /v1/models and /v1/chat/completions; `limiter` counts the answers that a model writes at once.
+def router(state: State, admission: Admission) -> APIRouter:
+    """The routes below /v1/models and /v1/chat/completions; `admission` has their places.
 
     A key in the request's headers is not read.
     """
@@ -320,12 +321,14 @@ def router(state: State, limiter: CapacityLimiter) -> APIRouter:
         generating = _generating(service, body.model)
         drafting = service.drafter(generating) is not None
         stream, reply = _asked(service, body, generating), _Reply(body)
+        place = admission.place(request, drafting)
         if body.stream:
-            return _sse(reply, stream, limiter if drafting else None)
+            return _sse(reply, stream, place)
+        gone = Response(status_code=499)  # nobody is there to read it
         if not drafting:
-            return await run_sync(_ask, reply, stream)
-        answer = await last(stream, request, limiter)
-        return _json(reply.completion(answer)) if answer else Response(status_code=499)  # nobody is there to read it
+            return await while_there(request, lambda: place.run(_ask, reply, stream)) or gone
+        answer = await last(stream, request, place)
+        return _json(reply.completion(answer)) if answer else gone
 
     return routes
 
@@ -367,7 +370,7 @@ def _ask(reply: _Reply, stream: Stream[Event]) -> Response:
     return _json(reply.completion(next(event for event in stream() if isinstance(event, Answer))))
 
 
-def _sse(reply: _Reply, stream: Stream[Event], limiter: CapacityLimiter | None) -> EventSourceResponse:
+def _sse(reply: _Reply, stream: Stream[Event], place: Place) -> EventSourceResponse:
     """A stream as the protocol's chunks, a sentence each; an error ends it, and then it has no `[DONE]`."""
     stopping = anyio.Event()
 
@@ -375,7 +378,7 @@ def _sse(reply: _Reply, stream: Stream[Event], limiter: CapacityLimiter | None) 
         yield _event(reply.piece({"role": "assistant", "content": ""}))
         first = True
         try:
-            async with events(stream, limiter, stopping.wait) as found:
+            async with events(stream, place, stopping.wait) as found:
                 async for event in found:
                     for chunk in reply.chunks(event, first):
                         yield _event(chunk)

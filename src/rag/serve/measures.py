@@ -13,6 +13,7 @@ from rag.records import Answer, Dropped, Event
 if TYPE_CHECKING:
     from rag.answer.answerer import Answerer
     from rag.assemble import Service
+    from rag.serve.admission import Admission
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -33,12 +34,20 @@ class Measures:
             "rag_index_passages", "Passages of the index that serves.", ["generation"], registry=registry
         )
 
+        self._held = Gauge("rag_questions_held", "Questions that work or wait for a core.", registry=registry)
+        self._shed = Gauge("rag_questions_shed", "Questions sent away since the start.", registry=registry)
+
     def of(self, service: Service) -> Service:
         """The same service, what it answers measured; it is the one that serves from now on."""
         info = service.library.info
         self._index.clear()
         self._index.labels(info.generation).set(info.passages)
         return replace(service, answerer=cast("Answerer", _Measured(service.answerer, self)))
+
+    def admission(self, admission: Admission) -> None:
+        """Count the places that are taken, and whoever was sent away for want of one."""
+        self._held.set_function(lambda: admission.held)
+        self._shed.set_function(lambda: admission.shed)
 
     def saw(self, event: Event) -> None:
         """Count what happened to a question."""

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from rag.errors import BackendFailed, IndexUnusable, NotFound, QuestionError, UserError
+from rag.errors import BackendFailed, Busy, IndexUnusable, NotFound, QuestionError, UserError
 from rag.serve.state import State
 from rag.serve.web.site import Site, wants_page
 
@@ -47,6 +47,12 @@ def add_handlers(app: FastAPI, state: State, site: Site) -> None:
 
     for kind, status in ((UserError, 400), (QuestionError, 422), (NotFound, 404), (BackendFailed, 503)):
         app.add_exception_handler(kind, partial(user, status))
+
+    @app.exception_handler(Busy)
+    async def busy(request: Request, error: Busy) -> Response:
+        if wants_page(request):
+            return site.busy(str(error))
+        return await refuse(request, 503, str(error), {"retry-after": "1"})
 
     @app.exception_handler(IndexUnusable)
     async def unusable(request: Request, error: IndexUnusable) -> Response:

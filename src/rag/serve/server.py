@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from rag.serve.admission import WAITING
 from rag.serve.app import create_app
 
 if TYPE_CHECKING:
@@ -22,12 +23,13 @@ def run(
     host: str = "127.0.0.1",
     port: int = 8000,
     names: Sequence[str] = (),
+    waiting: int = WAITING,
 ) -> None:
     """Serve until told to stop; requests under way then have ten seconds. Raises OSError where it cannot listen.
 
-    `names` are further names that readers call this machine by.
+    `names` are further names that readers call this machine by; at most `waiting` questions wait for a core.
     """
-    app = create_app(open_service, changed, names=[host, *names])
+    app = create_app(open_service, changed, names=[host, *names], waiting=waiting)
     logging.getLogger("uvicorn.access").addFilter(_WithoutQuery())
     with listen(host, port) as listening, suppress(KeyboardInterrupt):
         uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=10, server_header=False)).run(sockets=[listening])

@@ -8,12 +8,11 @@ import math
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from html import escape
 from typing import Protocol, TypeVar
 
 import anyio
-from anyio import CapacityLimiter, from_thread
+from anyio import from_thread
 from anyio.to_thread import run_sync
 from fastapi import Request
 from fastapi.responses import StreamingResponse
@@ -22,6 +21,7 @@ from sse_starlette.sse import AppStatus
 
 from rag.errors import BackendFailed, RagError
 from rag.records import Answer, Event
+from rag.serve.admission import Place
 from rag.wire import event_json
 
 HEARTBEAT = 10.0
@@ -49,7 +49,7 @@ class Stream(Protocol[Made]):
 @asynccontextmanager
 async def events(
     stream: Stream[Item],
-    limiter: CapacityLimiter | None = None,
+    place: Place | None = None,
     stops: Callable[[], Awaitable[object]] | None = None,
     beat: Item | None = None,
 ) -> AsyncIterator[AsyncIterator[Item]]:
@@ -93,7 +93,7 @@ async def events(
 
     failure: Exception | None = None
     async with anyio.create_task_group() as group:
-        group.start_soon(partial(run_sync, work, limiter=limiter))
+        group.start_soon(place.run if place else run_sync, work)
         if stops is not None:
             group.start_soon(end_with_the_server, stops)
         if beat is not None:
@@ -110,9 +110,22 @@ async def events(
         raise failure
 
 
-async def last(stream: Stream[Event], request: Request, limiter: CapacityLimiter | None = None) -> Answer | None:
+async def last(stream: Stream[Event], request: Request, place: Place | None = None) -> Answer | None:
     """The answer that a stream ends with; None where whoever asked is gone, which ends the stream."""
-    answer: Answer | None = None
+
+    async def read() -> Answer | None:
+        answer: Answer | None = None
+        async with events(stream, place) as found:
+            async for event in found:
+                answer = event if isinstance(event, Answer) else None
+        return answer
+
+    return await while_there(request, read)
+
+
+async def while_there(request: Request, work: Callable[[], Awaitable[Item]]) -> Item | None:
+    """What some work gives; None where whoever asked is gone, which ends the work."""
+    found: Item | None = None
 
     async def leave_with_the_reader(scope: anyio.CancelScope) -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -123,24 +136,22 @@ async def last(stream: Stream[Event], request: Request, limiter: CapacityLimiter
     async with anyio.create_task_group() as group:
         group.start_soon(leave_with_the_reader, group.cancel_scope)
         try:
-            async with events(stream, limiter) as found:
-                async for event in found:
-                    answer = event if isinstance(event, Answer) else None
-        except Exception as error:
+            found = await work()
+        except Exception as error:  # raised below, since a task group would wrap it
             failure = error
         group.cancel_scope.cancel()
     if failure is not None:
         raise failure
-    return answer
+    return found
 
 
-def sse(stream: Stream[Event], limiter: CapacityLimiter | None = None) -> EventSourceResponse:
+def sse(stream: Stream[Event], place: Place | None = None) -> EventSourceResponse:
     """A stream as server-sent events: `hits`, `sentence`, `dropped`, `done`; `error` where it breaks off."""
     stopping = anyio.Event()
 
     async def lines() -> AsyncIterator[ServerSentEvent]:
         try:
-            async with events(stream, limiter, stopping.wait) as found:
+            async with events(stream, place, stopping.wait) as found:
                 async for event in found:
                     name, value = event_json(event)
                     yield _event(name, value)
@@ -158,12 +169,12 @@ CLOSING = """<p class="problem" role="alert">{}</p></div></main></body></html>""
 SILENCE = "<!--silence-->"
 
 
-def html(stream: Stream[str], limiter: CapacityLimiter | None = None) -> StreamingResponse:
+def html(stream: Stream[str], place: Place | None = None) -> StreamingResponse:
     """A page that is sent piece by piece, as it is made; a comment keeps the connection open meanwhile."""
 
     async def pieces() -> AsyncIterator[bytes]:
         try:
-            async with events(stream, limiter, _server_stops, SILENCE) as found:
+            async with events(stream, place, _server_stops, SILENCE) as found:
                 async for piece in found:
                     yield piece.encode("utf-8", "replace")
         except RagError as error:

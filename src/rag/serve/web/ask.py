@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -16,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from rag.errors import QuestionError, RagError
 from rag.records import Answer, Event, Filters, Turn
 from rag.search.query import MAX_CHARS, understand
+from rag.serve.admission import Admission
 from rag.serve.state import Current
 from rag.serve.streaming import Stream, html, last
 from rag.serve.web import chart
@@ -67,8 +67,8 @@ class AskedIn(BaseModel):
         return tuple((name, value) for name, value in given if value)
 
 
-def router(site: Site, limiter: CapacityLimiter) -> APIRouter:
-    """`/` and what is kept of an answer; questions for a language model have threads of their own, by `limiter`."""
+def router(site: Site, admission: Admission) -> APIRouter:
+    """`/` and what is kept of an answer; questions for a language model have threads of their own, by `admission`."""
     out = APIRouter(include_in_schema=False)
 
     @out.api_route("/", methods=["GET", "HEAD"])
@@ -85,6 +85,7 @@ def router(site: Site, limiter: CapacityLimiter) -> APIRouter:
             problem = plainly(error)
             return await site.page(lambda current: _home(site, current, asked, problem))
         drafter = current.service.drafter(asked.generator)
+        place = admission.place(request, drafter is not None)
         values = await run_sync(lambda: shared(current) | _asking(current, asked))
 
         def page(*, stop: Callable[[], bool] = lambda: False) -> Iterator[str]:
@@ -92,15 +93,16 @@ def router(site: Site, limiter: CapacityLimiter) -> APIRouter:
             model = drafter.name if drafter else None
             return site.templates.stream("answer.html", **values, events=events, model=model, nearest=NEAREST)
 
-        return html(page, limiter if drafter else None)
+        return html(page, place)
 
     @out.get("/answer.json")
     async def answer(asked: Annotated[AskedIn, Query()], request: Request) -> Response:
         """An answer as a file."""
         service = site.state.service()
         stream = stream_of(service, asked)
+        place = admission.place(request, service.drafter(asked.generator) is not None)
         try:
-            found = await last(stream, request, limiter if service.drafter(asked.generator) else None)
+            found = await last(stream, request, place)
         except RagError:
             raise
         except Exception:

@@ -68,8 +68,16 @@ class Site:
             if not isinstance(error, IndexUnusable):
                 _log.exception("a page failed")
             known = {"index": None, "kinds": ()}
-        page = _html(self.templates.render("error.html", **known, **values), status)
-        page.headers.update({"cache-control": "no-store", "vary": "accept"} | (headers or {}))
+        return self._error(status, headers or {}, known | values)
+
+    def busy(self, detail: str) -> Response:
+        """A page that asks again by itself; it needs nothing of the index, and so no thread."""
+        values = {"status": 503, "heading": "Too much is asked at once", "again": "2", "index": None, "kinds": ()}
+        return self._error(503, {"retry-after": "2"}, values | {"detail": detail[:1].upper() + detail[1:]})
+
+    def _error(self, status: int, headers: dict[str, str], values: dict[str, Any]) -> Response:
+        page = _html(self.templates.render("error.html", **values), status)
+        page.headers.update({"cache-control": "no-store", "vary": "accept"} | headers)
         return page
 
 
