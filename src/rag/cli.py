@@ -254,22 +254,27 @@ def index_command(
 )
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 @click.option("--name", multiple=True, help="A further name that readers call this machine by; may be given again.")
+@click.option("--keys", type=click.Path(path_type=Path, dir_okay=False), help="Answer only who has a key in FILE.")
 @click.pass_context
-def serve(ctx: click.Context, host: str, port: int, name: tuple[str, ...]) -> None:
+def serve(ctx: click.Context, host: str, port: int, name: tuple[str, ...], keys: Path | None) -> None:
     """Serve a page to ask on, and an API, described at /docs."""
     from rag.assemble import index_token, open_generator, open_service
     from rag.serve.server import run
 
-    chosen = settings(ctx)
+    chosen = settings(ctx, serve__keys=keys)
     generator = open_generator(chosen)
-    run(
-        lambda: open_service(chosen, generator=generator),
-        lambda: index_token(chosen),
-        host,
-        port,
-        name,
-        chosen.serve.waiting,
-    )
+    opening, changed = (lambda: open_service(chosen, generator=generator)), (lambda: index_token(chosen))
+    run(opening, changed, host, port, name, chosen.serve.waiting, chosen.serve.keys)
+
+
+@main.command("keys")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("name")
+def keys_command(file: Path, name: str) -> None:
+    """Add a key named NAME to FILE, and print it: this once, since FILE keeps its digest alone."""
+    from rag.serve.keys import add_key
+
+    click.echo(add_key(file, name))
 
 
 @main.command()

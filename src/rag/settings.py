@@ -116,9 +116,14 @@ class LanguageModelSettings(_Section):
 
 
 class ServeSettings(_Section):
-    """How a server bears load: at most `waiting` questions wait for a core; what comes beyond is told to come again."""
+    """Whom a server answers, and how much at once.
+
+    At most `waiting` questions wait for a core; what comes beyond is told to come again. `keys` is a file of
+    `NAME SHA256HEX` lines (`rag keys`); without it, everyone is answered.
+    """
 
     waiting: int = Field(default=64, ge=0, le=100_000)
+    keys: Path | None = None
 
 
 def _id_pattern(text: str) -> str:

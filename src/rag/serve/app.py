@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -23,6 +24,7 @@ from rag.search.query import understand
 from rag.serve import chat
 from rag.serve.admission import DRAFTS, WAITING, Admission, Place, Returned
 from rag.serve.edge import Edge
+from rag.serve.keys import Keyed, Keys
 from rag.serve.measures import Measures
 from rag.serve.models import AnswerOut, DocumentOut, EpisodeOut, EpisodesOut, ProblemOut, SearchOut
 from rag.serve.names import Named
@@ -45,13 +47,15 @@ def create_app(
     drafts: int = DRAFTS,
     names: Sequence[str] = (),
     waiting: int = WAITING,
+    keys: Path | None = None,
 ) -> FastAPI:
     """The application; it answers `/healthz` at once and opens the service behind it, off the event loop.
 
     `changed` is cheap, never raises, and gives another token whenever there is something else to open. At most `drafts`
     questions that are put to a language model have a thread; further ones wait, and hold up nothing else. Of the others
     as many are answered at once as there are cores, `waiting` wait, and what comes beyond is told to come again. Beside
-    this machine's own, the server answers to `names`.
+    this machine's own, the server answers to `names`. With `keys`, a file, it answers those who bear one; raises
+    UserError where the file holds none.
     """
     registry = CollectorRegistry()
     measures = Measures(registry)
@@ -66,6 +70,8 @@ def create_app(
 
     app = FastAPI(title="podcast-rag", version=version("podcast-rag"), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(Returned)
+    if keys:
+        app.add_middleware(Keyed, keys=Keys(keys))
     app.add_middleware(Named, names=names)
     app.add_middleware(Edge, registry=registry)
     site, admission = Site(state), Admission(waiting=waiting, drafts=drafts)

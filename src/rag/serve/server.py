@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -24,12 +25,14 @@ def run(
     port: int = 8000,
     names: Sequence[str] = (),
     waiting: int = WAITING,
+    keys: Path | None = None,
 ) -> None:
     """Serve until told to stop; requests under way then have ten seconds. Raises OSError where it cannot listen.
 
-    `names` are further names that readers call this machine by; at most `waiting` questions wait for a core.
+    `names` are further names that readers call this machine by, `keys` the file of those who may ask; None is everyone.
+    At most `waiting` questions wait for a core.
     """
-    app = create_app(open_service, changed, names=[host, *names], waiting=waiting)
+    app = create_app(open_service, changed, names=[host, *names], waiting=waiting, keys=keys)
     logging.getLogger("uvicorn.access").addFilter(_WithoutQuery())
     with listen(host, port) as listening, suppress(KeyboardInterrupt):
         uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=10, server_header=False)).run(sockets=[listening])
