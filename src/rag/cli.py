@@ -255,16 +255,27 @@ def index_command(
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 @click.option("--name", multiple=True, help="A further name that readers call this machine by; may be given again.")
 @click.option("--keys", type=click.Path(path_type=Path, dir_okay=False), help="Answer only who has a key in FILE.")
+@click.option("--rate", type=click.IntRange(0), help="Requests a minute for each key or address; 0 is without limit.")
+@click.option("--proxy", multiple=True, metavar="ADDRESS", help="Believe this proxy whom it forwards for.")
 @click.pass_context
-def serve(ctx: click.Context, host: str, port: int, name: tuple[str, ...], keys: Path | None) -> None:
+def serve(
+    ctx: click.Context,
+    host: str,
+    port: int,
+    name: tuple[str, ...],
+    keys: Path | None,
+    rate: int | None,
+    proxy: tuple[str, ...],
+) -> None:
     """Serve a page to ask on, and an API, described at /docs."""
     from rag.assemble import index_token, open_generator, open_service
     from rag.serve.server import run
 
-    chosen = settings(ctx, serve__keys=keys)
+    chosen = settings(ctx, serve__keys=keys, serve__rate=rate, serve__proxies=proxy or None)
     generator = open_generator(chosen)
     opening, changed = (lambda: open_service(chosen, generator=generator)), (lambda: index_token(chosen))
-    run(opening, changed, host, port, name, chosen.serve.waiting, chosen.serve.keys)
+    values = chosen.serve
+    run(opening, changed, host, port, name, values.waiting, values.keys, values.rate, values.proxies)
 
 
 @main.command("keys")

@@ -9,11 +9,21 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from rag.errors import SettingsError
 
@@ -115,15 +125,32 @@ class LanguageModelSettings(_Section):
         return self
 
 
+def _network(text: str) -> str:
+    try:
+        ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"is no address or network ({error}); write it as 10.0.0.7 or 10.0.0.0/8") from None
+    return text
+
+
+def _words(value: object) -> object:
+    """A list, as an environment variable has it: with commas between."""
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
 class ServeSettings(_Section):
     """Whom a server answers, and how much at once.
 
     At most `waiting` questions wait for a core; what comes beyond is told to come again. `keys` is a file of
-    `NAME SHA256HEX` lines (`rag keys`); without it, everyone is answered.
+    `NAME SHA256HEX` lines (`rag keys`); without it, everyone is answered. `rate` is how many requests a minute each
+    key, else each address, may make; 0 is without limit. `proxies` are the addresses whose word on whom they forward
+    for is believed.
     """
 
     waiting: int = Field(default=64, ge=0, le=100_000)
     keys: Path | None = None
+    rate: int = Field(default=0, ge=0, le=1_000_000)
+    proxies: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], BeforeValidator(_words)] = ()
 
 
 def _id_pattern(text: str) -> str:

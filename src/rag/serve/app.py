@@ -29,6 +29,7 @@ from rag.serve.measures import Measures
 from rag.serve.models import AnswerOut, DocumentOut, EpisodeOut, EpisodesOut, ProblemOut, SearchOut
 from rag.serve.names import Named
 from rag.serve.problems import add_handlers
+from rag.serve.rate import Rate
 from rag.serve.requests import AskIn, SearchIn
 from rag.serve.state import State
 from rag.serve.streaming import Stream, last, sse, while_there
@@ -48,6 +49,7 @@ def create_app(
     names: Sequence[str] = (),
     waiting: int = WAITING,
     keys: Path | None = None,
+    rate: int = 0,
 ) -> FastAPI:
     """The application; it answers `/healthz` at once and opens the service behind it, off the event loop.
 
@@ -55,7 +57,8 @@ def create_app(
     questions that are put to a language model have a thread; further ones wait, and hold up nothing else. Of the others
     as many are answered at once as there are cores, `waiting` wait, and what comes beyond is told to come again. Beside
     this machine's own, the server answers to `names`. With `keys`, a file, it answers those who bear one; raises
-    UserError where the file holds none.
+    UserError where the file holds none. Above 0, `rate` is how many requests a minute each key, else each address, may
+    make.
     """
     registry = CollectorRegistry()
     measures = Measures(registry)
@@ -70,6 +73,8 @@ def create_app(
 
     app = FastAPI(title="podcast-rag", version=version("podcast-rag"), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(Returned)
+    if rate:
+        app.add_middleware(Rate, minute=rate)
     if keys:
         app.add_middleware(Keyed, keys=Keys(keys))
     app.add_middleware(Named, names=names)

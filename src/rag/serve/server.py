@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from rag.serve.admission import WAITING
 from rag.serve.app import create_app
@@ -26,16 +27,31 @@ def run(
     names: Sequence[str] = (),
     waiting: int = WAITING,
     keys: Path | None = None,
+    rate: int = 0,
+    proxies: Sequence[str] = (),
 ) -> None:
     """Serve until told to stop; requests under way then have ten seconds. Raises OSError where it cannot listen.
 
     `names` are further names that readers call this machine by, `keys` the file of those who may ask; None is everyone.
-    At most `waiting` questions wait for a core.
+    At most `waiting` questions wait for a core. `rate` is in requests a minute, 0 without limit. `proxies` are believed
+    whom they forward for, and nobody else is.
     """
-    app = create_app(open_service, changed, names=[host, *names], waiting=waiting, keys=keys)
+    app = create_app(open_service, changed, names=[host, *names], waiting=waiting, keys=keys, rate=rate)
     logging.getLogger("uvicorn.access").addFilter(_WithoutQuery())
     with listen(host, port) as listening, suppress(KeyboardInterrupt):
-        uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=10, server_header=False)).run(sockets=[listening])
+        uvicorn.Server(configured(app, proxies)).run(sockets=[listening])
+
+
+def configured(app: ASGIApp, proxies: Sequence[str]) -> uvicorn.Config:
+    """How the application is served."""
+    return uvicorn.Config(
+        app,
+        timeout_graceful_shutdown=10,
+        server_header=False,
+        # By itself uvicorn believes whatever runs on this machine, and the environment (FORWARDED_ALLOW_IPS).
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
+    )
 
 
 class _WithoutQuery(logging.Filter):
