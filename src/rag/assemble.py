@@ -45,6 +45,8 @@ class Service:
     by_default: Literal["extractive", "llm"] = "extractive"
     check: Callable[[], None] = lambda: None
     """Reads the index's large files whole, which opening did not. Raises IndexUnusable."""
+    vectors: Callable[[], tuple[int, int]] = lambda: (0, 0)
+    """How often a question's vector was at hand, and how often it was made."""
 
     def drafter(self, name: str | None = None) -> Generator | None:
         """The generator of that name ("llm", or None for "extractive"). Raises UserError where there is none."""
@@ -199,6 +201,7 @@ def open_service(settings: Settings, *, distinct: bool = True, generator: Genera
         generator,
         settings.generator,
         partial(verify, folder, manifest, whole=True),
+        lambda: (encoder.hits, encoder.misses),
     )
 
 

@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,6 +81,46 @@ def test_a_remembered_vector_is_the_one_the_model_gives(built: IndexFolder) -> N
     texts = ["Yeast and training have little in common.", "never seen before"]
     assert (remembered.known(texts) >= 0).tolist() == [True, False]
     assert remembered.encode(texts).tobytes() == model.encode(texts).tobytes()
+
+
+class Counts:
+    """An encoder that says what it was given."""
+
+    name, dimension = "counts", 2
+
+    def __init__(self) -> None:
+        self.given: list[str] = []
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        self.given += texts
+        time.sleep(0.01)  # for the others to come
+        return np.array([[len(text), 1] for text in texts], dtype=np.float32)
+
+
+def nothing_known(inner: Counts) -> RememberedEncoder:
+    return RememberedEncoder(inner, np.empty(0, np.uint64), np.empty((0, 2), np.float32))
+
+
+def test_a_question_is_encoded_once_whoever_else_asks() -> None:
+    encoder = nothing_known(counts := Counts())
+    questions = ["a" * length for length in range(1, 9)]
+
+    def ask(question: str) -> None:
+        for _ in range(5):  # as retriever, answerer and estimate do
+            assert encoder.encode([question]).tolist() == [[len(question), 1]]
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(ask, questions * 2))
+    assert sorted(counts.given) == questions
+    assert (encoder.hits, encoder.misses) == (72, 8)
+
+
+def test_the_latest_questions_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rag.index.encode.ASKED", 2)
+    encoder = nothing_known(counts := Counts())
+    for question in ("one", "two", "one", "three", "one", "two"):
+        encoder.encode([question])
+    assert counts.given == ["one", "two", "three", "two"]
 
 
 def test_only_changed_passages_are_encoded_again(copied: IndexFolder) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from rag.ports import Encoder, Vectors
 
 MODEL, TOKENIZER, CARD = "model.onnx", "tokenizer.json", "encoder.json"
+
+ASKED = 4096
+"""Questions whose vectors are kept, the latest asked: 6 MiB of them at 384 dimensions."""
 
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 """(items, total, what) -> the same items, showing how far it is."""
@@ -125,13 +130,16 @@ class RememberedEncoder:
     """An encoder that knows the vectors of some texts; the others it encodes.
 
     `keys` are sorted `text_key`s and `vectors[i]` belongs to `keys[i]`. A vector depends on its text alone, so
-    remembering changes how long an answer takes and nothing else.
+    remembering changes how long an answer takes and nothing else. Single texts, as questions are, are kept for the next
+    time; `hits` of them were, `misses` were not.
     """
 
     def __init__(self, inner: Encoder, keys: np.ndarray, vectors: Vectors) -> None:
         self.inner, self.name, self.dimension = inner, inner.name, inner.dimension
         self._keys, self._vectors = keys, vectors
-        self._last: tuple[str, Vectors] | None = None
+        self._asked: OrderedDict[str, _Asked] = OrderedDict()
+        self._locked = threading.Lock()
+        self.hits, self.misses = 0, 0
 
     def known(self, texts: Sequence[str]) -> np.ndarray:
         """The row of each text in `vectors`, or -1; shape (len(texts),)."""
@@ -144,18 +152,37 @@ class RememberedEncoder:
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Shape (len(texts), dimension), float32, rows of length 1."""
         # A question is encoded by whoever needs it: the dense retriever first, the answerer right after.
-        last = self._last
-        if last is not None and len(texts) == 1 and texts[0] == last[0]:
-            return last[1]
+        if len(texts) != 1:
+            return self._encode(texts)
+        with self._locked:
+            asked = self._asked.setdefault(texts[0], _Asked())
+            self._asked.move_to_end(texts[0])
+            if len(self._asked) > ASKED:
+                self._asked.popitem(last=False)
+        with asked.making:
+            new = asked.vector is None
+            if asked.vector is None:
+                asked.vector = self._encode(texts)
+                asked.vector.flags.writeable = False  # it is shared
+        with self._locked:
+            self.hits, self.misses = self.hits + (not new), self.misses + new
+        return asked.vector
+
+    def _encode(self, texts: Sequence[str]) -> Vectors:
         rows = self.known(texts)
         out = np.empty((len(texts), self.dimension), dtype=np.float32)
         out[rows >= 0] = self._vectors[rows[rows >= 0]]
         new = np.flatnonzero(rows < 0).tolist()
         if new:
             out[new] = self.inner.encode([texts[at] for at in new])
-        if len(texts) == 1:
-            self._last = (texts[0], out)
         return out
+
+
+class _Asked:
+    """A question's vector, which one thread makes while the others that want it wait."""
+
+    def __init__(self) -> None:
+        self.making, self.vector = threading.Lock(), cast("Vectors | None", None)
 
 
 def text_key(text: str) -> int:

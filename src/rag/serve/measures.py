@@ -37,10 +37,16 @@ class Measures:
         self._held = Gauge("rag_questions_held", "Questions that work or wait for a core.", registry=registry)
         self._shed = Gauge("rag_questions_shed", "Questions sent away since the start.", registry=registry)
 
+        self._vectors = Gauge(
+            "rag_question_vectors", "Vectors of questions at hand or made, by this index.", ["found"], registry=registry
+        )
+
     def of(self, service: Service) -> Service:
         """The same service, what it answers measured; it is the one that serves from now on."""
         info = service.library.info
         self._index.clear()
+        self._vectors.labels("hit").set_function(lambda: service.vectors()[0])
+        self._vectors.labels("miss").set_function(lambda: service.vectors()[1])
         self._index.labels(info.generation).set(info.passages)
         return replace(service, answerer=cast("Answerer", _Measured(service.answerer, self)))
 
