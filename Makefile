@@ -5,7 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: ask test test-llm lint index evals screenshots
+.PHONY: ask test test-llm lint index evals screenshots reliability
 
 $(BIN)/rag: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
@@ -38,3 +38,6 @@ test-llm: index
 
 screenshots: index
 	$(BIN)/python docs/screenshots.py
+
+reliability: $(BIN)/rag
+	$(BIN)/pytest tests/faults --record

@@ -6,6 +6,7 @@
     │   ├── SettingsError    a setting is unknown or out of bounds
     │   ├── QuestionError    a question is empty, too long or asks for too much
     │   └── NotFound         no such document or episode                        HTTP 404
+    ├── IndexUnwritable    the operator makes room, or gives another folder    exit 1
     ├── IndexUnusable      the operator mends it, with `rag index`             exit 1, HTTP 503
     │   └── IndexBusy        another build is writing; trying again helps
     ├── Busy               nobody mends it: trying again in a moment helps     HTTP 503
@@ -50,6 +51,10 @@ class NotFound(UserError):
 
 class IndexUnusable(RagError):
     """The index is missing, damaged, or does not match; it is refused whole."""
+
+
+class IndexUnwritable(RagError):
+    """A build cannot write the index: no room, no right, a failing disk."""
 
 
 class IndexBusy(IndexUnusable):

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from rag.errors import IndexBusy, IndexUnusable
+from rag.errors import IndexBusy, IndexUnusable, IndexUnwritable
 from rag.index.encode import EncoderCard
 
 FORMAT = 4
@@ -94,43 +94,55 @@ class IndexFolder:
         """A fresh folder to build in, while no one else may; swept out again unless `publish` took it.
 
         Raises IndexBusy at once where another build holds the lock. The lock goes with its process, however that ends.
+        What cannot be written below the index folder is IndexUnwritable.
         """
         from filelock import FileLock, Timeout
 
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise IndexBusy(f"another build is writing {self.path}; wait until it ends, then run it again") from error
-        try:
-            for left in self.path.glob(".building-*"):
-                shutil.rmtree(left, ignore_errors=True)
-            building = Path(tempfile.mkdtemp(prefix=".building-", dir=self.path))
+        with _written(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock", timeout=0)
             try:
-                yield building
+                lock.acquire()
+            except Timeout as error:
+                raise IndexBusy(
+                    f"another build is writing {self.path}; wait until it ends, then run it again"
+                ) from error
+            try:
+                for left in self.path.glob(".building-*"):
+                    shutil.rmtree(left, ignore_errors=True)
+                building = Path(tempfile.mkdtemp(prefix=".building-", dir=self.path))
+                try:
+                    yield building
+                finally:
+                    shutil.rmtree(building, ignore_errors=True)
             finally:
-                shutil.rmtree(building, ignore_errors=True)
-        finally:
-            lock.release()
+                lock.release()
 
     def publish(self, building: Path, manifest: Manifest) -> Path:
         """Make a finished build the one that serves. A reader sees the old generation or this one."""
         manifest_of = asdict(manifest) | _files(building)
         (building / MANIFEST).write_text(json.dumps(manifest_of, indent=1) + "\n", encoding="utf-8")
-        for path in building.rglob("*"):
+        for path in (*building.rglob("*"), building):
             _sync(path)
         generations = self.path / "generations"
         generations.mkdir(exist_ok=True)
         target = generations / manifest.generation
+        try:
+            before = self._current_name()
+        except IndexUnusable:  # a damaged one is what this build mends
+            before = None
         building.chmod(0o755)
         building.rename(target)
-        _sync(generations)
-        before = self._current_name()
         temporary = self.path / ".CURRENT"
-        temporary.write_text(manifest.generation + "\n", encoding="utf-8")
-        _sync(temporary)
-        temporary.replace(self.path / "CURRENT")
+        try:
+            _sync(generations)
+            temporary.write_text(manifest.generation + "\n", encoding="utf-8")
+            _sync(temporary)
+            temporary.replace(self.path / "CURRENT")
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            shutil.rmtree(target, ignore_errors=True)  # or each build on a full disk would fill it further
+            raise
         _sync(self.path)
         for old in generations.iterdir():  # the one before stays, for whoever is opening it right now
             if old.name not in (manifest.generation, before):
@@ -209,6 +221,26 @@ def _files(folder: Path) -> dict[str, dict[str, str] | dict[str, int]]:
         "files": dict(zip(names, map(_sha256, files), strict=True)),
         "sizes": {name: p.stat().st_size for name, p in zip(names, files, strict=True)},
     }
+
+
+@contextmanager
+def _written(index: Path) -> Iterator[None]:
+    """What cannot be written in the index folder is IndexUnwritable; other errors pass."""
+    try:
+        yield
+    except BrokenPipeError:  # nobody reads the progress any more
+        raise
+    except OSError as error:
+        what, why = error.filename, error.strerror or str(error)
+        if isinstance(error, shutil.Error):  # of several files; the first says enough
+            _, what, why = error.args[0][0]
+        if what is not None and not Path(what).is_relative_to(index):
+            raise
+        where = "" if what is None or Path(what) == index else f"{Path(what).relative_to(index)}: "
+        raise IndexUnwritable(
+            f"{index} cannot be written ({where}{why}); make room there, or give another folder with --index, and run "
+            "`rag index` again; what served before still serves"
+        ) from error
 
 
 def _sha256(path: Path) -> str:

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faults import table
+from faults.forks import Forks
+from faults.tiny import build_tiny, write_corpus
+
+RECORDS: pytest.StashKey[list[table.Row]] = pytest.StashKey()
+Record = Callable[..., None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record", action="store_true", help="write what the tests of faults see in docs/reliability.md")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[RECORDS] = []
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The page is written only where every test has run, so that no row is left out."""
+    if not session.config.getoption("--record", False):
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    assert reporter is not None
+    if session.testsfailed or any(reporter.stats.get(kind) for kind in ("skipped", "xfailed", "error", "deselected")):
+        raise pytest.UsageError(f"not every test of faults has passed: {table.PAGE} stays as it was")
+    table.write(session.config.stash[RECORDS])
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest) -> Iterator[Record]:
+    """Keep what was seen of a fault: the page has to say the same, row for row."""
+    found: list[table.Row] = []
+    file, test = request.path.name, request.node.name
+
+    def keep(
+        fault: str, where: str, *, sees: str | Iterable[str], lost: str, served: str, index: Path | None = None
+    ) -> None:
+        said = [sees] if isinstance(sees, str) else sorted(set(sees))
+        told = " *or* ".join(dict.fromkeys(table.normal(text, index) for text in said))
+        found.append(table.Row(fault, where, file, test, told, lost, served))
+
+    yield keep
+    if request.config.getoption("--record", False):
+        request.config.stash[RECORDS].extend(found)
+    else:
+        assert [row for row in table.rows() if (row.file, row.test) == (file, test)] == found, "run `make reliability`"
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    with Forks() as forks:
+        yield forks
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of `BEFORE`, to be copied."""
+    pytest.importorskip("onnx", reason="making an encoder needs the `build` extra")
+    folder = tmp_path_factory.mktemp("tiny")
+    build_tiny(write_corpus(folder / "corpus"), folder / "index")
+    return folder / "index"
+
+
+@pytest.fixture(scope="session")
+def thorough() -> bool:
+    """Whether every moment and every byte is to be tried, which takes minutes: FAULTS=all."""
+    return os.environ.get("FAULTS") == "all"
+
+
+Fresh = Callable[[], Any]
+
+
+@pytest.fixture
+def fresh(built: Path, tmp_path: Path) -> Callable[[], Path]:
+    """Each call a copy of the index of its own."""
+    import itertools
+    import shutil
+
+    number = itertools.count()
+    return lambda: shutil.copytree(built, tmp_path / f"index-{next(number)}")
