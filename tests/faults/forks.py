@@ -10,6 +10,7 @@ and `os.fsync`, which has none, is wrapped. What FAISS and tantivy write is beyo
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
@@ -36,7 +37,7 @@ class Fault:
     `at` is the number of the operation, from 1, that is struck: the process is killed before it (`kill`), or it fails
     with `errno`, and so do all after it that need space, as on a disk that is full. 0 strikes none. `limit` is the
     size in bytes that no file may exceed. `clock` are seconds that the wall clock is ahead, and `jump` as many again
-    from the operation `at` on. `user` is the number of the user who runs it. `after` are seconds, at whose end the
+    from the operation `at` on. `plain` takes from root what no other user may. `after` are seconds, at whose end the
     process is killed wherever it is.
     """
 
@@ -46,7 +47,7 @@ class Fault:
     limit: int | None = None
     clock: float = 0
     jump: float = 0
-    user: int | None = None
+    plain: bool = False
     after: float | None = None
 
 
@@ -187,10 +188,9 @@ def _arm(fault: Fault, counter: int) -> None:
     if fault.limit is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (fault.limit, resource.RLIM_INFINITY))
-    if fault.user is not None:
-        os.setgroups([])
-        os.setgid(fault.user)
-        os.setuid(fault.user)
+    if fault.plain:  # no capability at all: then root may write what its mode says
+        header, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+        assert ctypes.CDLL(None).capset(header, none) == 0
     numbers, write, fsync = [0], os.write, os.fsync
 
     def operation(grows: bool) -> None:
@@ -238,8 +238,8 @@ def _shift(ahead: list[float]) -> None:
 
 
 def each(operations: int, thorough: bool) -> list[int]:
-    """The numbers of the operations to strike: each one, or each fifth and the last ten, which publish."""
-    return [n for n in range(1, operations + 1) if thorough or n % 5 == 1 or n > operations - 10]
+    """The numbers of the operations to strike: each one, or each eleventh and the last eight, which publish."""
+    return [n for n in range(1, operations + 1) if thorough or n % 11 == 1 or n > operations - 8]
 
 
 if __name__ == "__main__":

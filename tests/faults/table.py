@@ -47,9 +47,11 @@ def rows() -> list[Row]:
 
 
 def write(found: list[Row]) -> None:
-    """Put these rows in the place of the page's."""
+    """Put these rows in the place of those that the page has of the same tests."""
+    tests = {(row.file, row.test) for row in found}
+    kept = [row for row in rows() if (row.file, row.test) not in tests]
     lines = []
-    for row in found:
+    for row in sorted([*kept, *found], key=lambda row: row.file):
         fault, where, file, test, sees, lost, served = astuple(row)
         lines.append(f"| {fault} | [{where}](../tests/faults/{file}#{test}) | {sees} | {lost} | {served} |\n")
     before = PAGE.read_text(encoding="utf-8").partition("| Fault |")[0]

@@ -97,7 +97,7 @@ def served(index: Path) -> str:
 
 def left(index: Path) -> list[str]:
     """What lies in the index folder and serves nobody: the lock file and the generation before may."""
-    current = (index / "CURRENT").read_text().strip() if (index / "CURRENT").exists() else None
+    current = (index / "CURRENT").read_text().split()[0] if (index / "CURRENT").exists() else None
     found = [p.name for p in index.iterdir() if p.name not in (".lock", "CURRENT", "generations")]
     others = [p.name for p in index.glob("generations/*") if p.name != current]
     return found + others[1:]

@@ -1,7 +1,7 @@
 """The index folder: generations and a manifest; whole or not at all.
 
 index/
-  CURRENT                  the name of the generation that serves; swapped by rename
+  CURRENT                  the name of the generation that serves, and its manifest's SHA-256; swapped by rename
   generations/NAME/        manifest.json, and the files it lists with their SHA-256
   .building-*/             a build under way, or one that was killed; the next build sweeps it out
   .lock                    held by the build that is writing
@@ -9,6 +9,7 @@ index/
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -40,7 +41,8 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise IndexUnusable(f"{path} cannot be read ({error!r}); build the index again with `rag index`") from error
+        found = f"{type(error).__name__}: {error}"  # the repr of one holds all that was read
+        raise IndexUnusable(f"{path} cannot be read ({found}); build the index again with `rag index`") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ class IndexFolder:
         generations.mkdir(exist_ok=True)
         target = generations / manifest.generation
         try:
-            before = self._current_name()
+            before, _ = self._current_name()
         except IndexUnusable:  # a damaged one is what this build mends
             before = None
         building.chmod(0o755)
@@ -136,7 +138,7 @@ class IndexFolder:
         temporary = self.path / ".CURRENT"
         try:
             _sync(generations)
-            temporary.write_text(manifest.generation + "\n", encoding="utf-8")
+            temporary.write_text(f"{manifest.generation} {_sha256(target / MANIFEST)}\n", encoding="utf-8")
             _sync(temporary)
             temporary.replace(self.path / "CURRENT")
         except BaseException:
@@ -151,10 +153,12 @@ class IndexFolder:
 
     def current(self) -> tuple[Path, Manifest]:
         """The generation that serves. Raises IndexUnusable where there is none."""
-        name = self._current_name()
+        name, wanted = self._current_name()
         if name is None:
             raise IndexUnusable(f"{self.path} holds no index; build it with `rag index`")
         folder = self.path / "generations" / name
+        if wanted:
+            _compare(folder / MANIFEST, wanted)
         return folder, Manifest.read(folder)
 
     def token(self) -> object:
@@ -182,11 +186,12 @@ class IndexFolder:
         verify(folder, manifest, whole=whole)
         return folder, manifest
 
-    def _current_name(self) -> str | None:
+    def _current_name(self) -> tuple[str | None, str]:
+        """The generation, None where there is none, and its manifest's SHA-256; "" where an older build named none."""
         try:
-            name = (self.path / "CURRENT").read_text(encoding="utf-8").strip()
+            name, _, digest = (self.path / "CURRENT").read_text(encoding="utf-8").strip().partition(" ")
         except FileNotFoundError:
-            return None
+            return None, ""
         except (OSError, UnicodeDecodeError) as error:
             raise IndexUnusable(
                 f"{self.path / 'CURRENT'} cannot be read ({error}); run `rag index --rebuild`"
@@ -195,23 +200,18 @@ class IndexFolder:
             raise IndexUnusable(
                 f"{self.path / 'CURRENT'} names {name!r}, wanted a generation; run `rag index --rebuild`"
             )
-        return name
+        return name, digest
+
+
+_OF_A_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 def verify(folder: Path, manifest: Manifest, *, whole: bool) -> None:
     """Raise IndexUnusable where a file is not as the manifest has it; of `LARGE` ones, unless `whole`, by its size."""
     for name, wanted in manifest.files.items():
         path, expected = folder / name, manifest.sizes.get(name, 0)
-        try:
-            size = path.stat().st_size
-            found = wanted if size == expected >= LARGE and not whole else _sha256(path)
-        except OSError as error:
-            raise IndexUnusable(f"{path} is missing ({error.strerror}); mend it with `rag index --rebuild`") from error
-        if found != wanted:
-            raise IndexUnusable(
-                f"{path} is damaged: {size} bytes, SHA-256 {found[:12]}…, wanted {expected} and {wanted[:12]}…; "
-                "mend it with `rag index --rebuild`"
-            )
+        if whole or expected < LARGE or not path.exists() or path.stat().st_size != expected:
+            _compare(path, wanted)
 
 
 def _files(folder: Path) -> dict[str, dict[str, str] | dict[str, int]]:
@@ -225,22 +225,42 @@ def _files(folder: Path) -> dict[str, dict[str, str] | dict[str, int]]:
 
 @contextmanager
 def _written(index: Path) -> Iterator[None]:
-    """What cannot be written in the index folder is IndexUnwritable; other errors pass."""
+    """What cannot be written in the index folder is IndexUnwritable; other errors pass.
+
+    An error that names no file is the index's where it is of a kind that only a disk makes: a pipe that nobody reads is
+    none.
+    """
     try:
         yield
-    except BrokenPipeError:  # nobody reads the progress any more
-        raise
     except OSError as error:
         what, why = error.filename, error.strerror or str(error)
         if isinstance(error, shutil.Error):  # of several files; the first says enough
             _, what, why = error.args[0][0]
-        if what is not None and not Path(what).is_relative_to(index):
+        if isinstance(what, (str, Path)):
+            path, top = Path(what).absolute(), index.absolute()
+            if not path.is_relative_to(top):
+                raise
+            where = "" if path == top else f"{path.relative_to(top)}: "
+        elif error.errno in _OF_A_DISK:
+            where = ""
+        else:
             raise
-        where = "" if what is None or Path(what) == index else f"{Path(what).relative_to(index)}: "
         raise IndexUnwritable(
             f"{index} cannot be written ({where}{why}); make room there, or give another folder with --index, and run "
             "`rag index` again; what served before still serves"
         ) from error
+
+
+def _compare(path: Path, wanted: str) -> None:
+    """Raises IndexUnusable where a file is not what its SHA-256 says."""
+    try:
+        found = _sha256(path)
+    except OSError as error:
+        raise IndexUnusable(f"{path} is missing ({error.strerror}); mend it with `rag index --rebuild`") from error
+    if found != wanted:
+        raise IndexUnusable(
+            f"{path} is damaged: SHA-256 {found[:12]}…, wanted {wanted[:12]}…; mend it with `rag index --rebuild`"
+        )
 
 
 def _sha256(path: Path) -> str:
