@@ -119,8 +119,21 @@ def open_generator(settings: Settings) -> Generator | None:
 def open_service(settings: Settings, *, distinct: bool = True, generator: Generator | None = None) -> Service:
     """Open the index that serves; `distinct` moves repetitions behind what they repeat. Raises IndexUnusable.
 
-    `generator` drafts answers where it is asked to.
+    `generator` drafts answers where it is asked to. Builds that publish meanwhile may sweep away what is being opened;
+    then what serves now is opened, once.
     """
+    from rag.errors import IndexUnusable
+
+    before = index_token(settings)
+    try:
+        return _open_service(settings, distinct, generator)
+    except (IndexUnusable, OSError):
+        if index_token(settings) == before:
+            raise
+        return _open_service(settings, distinct, generator)
+
+
+def _open_service(settings: Settings, distinct: bool, generator: Generator | None) -> Service:
     import numpy as np
 
     from rag.answer.answerability import Answerability
