@@ -257,6 +257,7 @@ def index_command(
 @click.option("--keys", type=click.Path(path_type=Path, dir_okay=False), help="Answer only who has a key in FILE.")
 @click.option("--rate", type=click.IntRange(0), help="Requests a minute for each key or address; 0 is without limit.")
 @click.option("--proxy", multiple=True, metavar="ADDRESS", help="Believe this proxy whom it forwards for.")
+@click.option("--origin", multiple=True, metavar="URL", help="Pages of this origin may ask too (CORS).")
 @click.pass_context
 def serve(
     ctx: click.Context,
@@ -266,16 +267,29 @@ def serve(
     keys: Path | None,
     rate: int | None,
     proxy: tuple[str, ...],
+    origin: tuple[str, ...],
 ) -> None:
     """Serve a page to ask on, and an API, described at /docs."""
     from rag.assemble import index_token, open_generator, open_service
     from rag.serve.server import run
 
-    chosen = settings(ctx, serve__keys=keys, serve__rate=rate, serve__proxies=proxy or None)
+    flags = {"keys": keys, "rate": rate, "proxies": proxy or None, "origins": origin or None}
+    chosen = settings(ctx, **{f"serve__{flag}": value for flag, value in flags.items()})
     generator = open_generator(chosen)
     opening, changed = (lambda: open_service(chosen, generator=generator)), (lambda: index_token(chosen))
     values = chosen.serve
-    run(opening, changed, host, port, name, values.waiting, values.keys, values.rate, values.proxies)
+    run(
+        opening,
+        changed,
+        host,
+        port,
+        name,
+        waiting=values.waiting,
+        keys=values.keys,
+        rate=values.rate,
+        proxies=values.proxies,
+        origins=values.origins,
+    )
 
 
 @main.command("keys")

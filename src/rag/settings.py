@@ -133,6 +133,18 @@ def _network(text: str) -> str:
     return text
 
 
+def _origin(text: str) -> str:
+    try:
+        parts, _ = (split := urlsplit(text)), split.port
+    except ValueError as error:
+        raise ValueError(f"is no origin ({error})") from None
+    if parts.scheme not in ("http", "https") or text.lower() != f"{parts.scheme}://{parts.netloc.lower()}":
+        raise ValueError("is no origin; write it as browsers do, as in https://pod.example or http://localhost:5173")
+    if not parts.hostname or parts.username is not None or any(c in text for c in "* \t"):
+        raise ValueError("is no single origin; name each page's own, as in https://pod.example")
+    return text.lower()
+
+
 def _words(value: object) -> object:
     """A list, as an environment variable has it: with commas between."""
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
@@ -144,13 +156,14 @@ class ServeSettings(_Section):
     At most `waiting` questions wait for a core; what comes beyond is told to come again. `keys` is a file of
     `NAME SHA256HEX` lines (`rag keys`); without it, everyone is answered. `rate` is how many requests a minute each
     key, else each address, may make; 0 is without limit. `proxies` are the addresses whose word on whom they forward
-    for is believed.
+    for is believed. Pages of `origins` may ask, and read what is answered; without any, only this server's own.
     """
 
     waiting: int = Field(default=64, ge=0, le=100_000)
     keys: Path | None = None
     rate: int = Field(default=0, ge=0, le=1_000_000)
     proxies: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], BeforeValidator(_words)] = ()
+    origins: Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_words)] = ()
 
 
 def _id_pattern(text: str) -> str:

@@ -17,6 +17,7 @@ from fastapi import FastAPI, Request, Response
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
+from starlette.middleware.cors import CORSMiddleware
 
 from rag.errors import NotFound
 from rag.records import Answer, Event, Filters
@@ -50,6 +51,7 @@ def create_app(
     waiting: int = WAITING,
     keys: Path | None = None,
     rate: int = 0,
+    origins: Sequence[str] = (),
 ) -> FastAPI:
     """The application; it answers `/healthz` at once and opens the service behind it, off the event loop.
 
@@ -58,7 +60,7 @@ def create_app(
     as many are answered at once as there are cores, `waiting` wait, and what comes beyond is told to come again. Beside
     this machine's own, the server answers to `names`. With `keys`, a file, it answers those who bear one; raises
     UserError where the file holds none. Above 0, `rate` is how many requests a minute each key, else each address, may
-    make.
+    make. Pages of `origins` may ask too.
     """
     registry = CollectorRegistry()
     measures = Measures(registry)
@@ -77,7 +79,15 @@ def create_app(
         app.add_middleware(Rate, minute=rate)
     if keys:
         app.add_middleware(Keyed, keys=Keys(keys))
-    app.add_middleware(Named, names=names)
+    if origins:  # around the keys: a browser asks without one whether it may ask
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "x-request-id"],
+            expose_headers=["retry-after", "x-request-id"],
+        )
+    app.add_middleware(Named, names=names, origins=origins)
     app.add_middleware(Edge, registry=registry)
     site, admission = Site(state), Admission(waiting=waiting, drafts=drafts)
     measures.admission(admission)

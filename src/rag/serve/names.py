@@ -17,10 +17,14 @@ from rag.serve.problems import problem
 
 
 class Named:
-    """Refuses a Host that is neither this machine nor one of `names` (421), and what other pages send (403)."""
+    """Refuses a Host that is neither this machine nor one of `names` (421), and what other pages send (403).
 
-    def __init__(self, app: ASGIApp, names: Sequence[str] = ()) -> None:
+    Pages of `origins` are not refused.
+    """
+
+    def __init__(self, app: ASGIApp, names: Sequence[str] = (), origins: Sequence[str] = ()) -> None:
         self._app = app
+        self._origins = frozenset(origins)
         self._names = frozenset({"localhost", *(name.lower().rstrip(".") for name in names)})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -29,11 +33,16 @@ class Named:
         if scope["type"] == "http":
             headers = Headers(scope=scope)
             host, origin = headers.get("host"), headers.get("origin")
+            named = origin in self._origins
             if host is not None and not self._own(_hostname(host)):
                 refusal = problem(421, f"this server is not called {host[:100]!r}; `rag serve --name NAME` adds a name")
-            elif origin is not None and not self._same(origin, host):
-                refusal = problem(403, f"a page of {origin[:100]!r} may not ask here; `rag serve --name NAME` lets it")
-            elif headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
+            elif not named and origin is not None and not self._same(origin, host):
+                refusal = problem(403, f"a page of {origin[:100]!r} may not ask here; `rag serve --origin URL` lets it")
+            elif (
+                not named
+                and headers.get("sec-fetch-site") == "cross-site"
+                and headers.get("sec-fetch-mode") != "navigate"
+            ):
                 refusal = problem(403, "another site's page may link to this one, not load it")
         await (refusal or self._app)(scope, receive, send)
 

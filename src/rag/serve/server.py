@@ -29,14 +29,17 @@ def run(
     keys: Path | None = None,
     rate: int = 0,
     proxies: Sequence[str] = (),
+    origins: Sequence[str] = (),
 ) -> None:
     """Serve until told to stop; requests under way then have ten seconds. Raises OSError where it cannot listen.
 
     `names` are further names that readers call this machine by, `keys` the file of those who may ask; None is everyone.
     At most `waiting` questions wait for a core. `rate` is in requests a minute, 0 without limit. `proxies` are believed
-    whom they forward for, and nobody else is.
+    whom they forward for, and nobody else is. Pages of `origins` may ask too.
     """
-    app = create_app(open_service, changed, names=[host, *names], waiting=waiting, keys=keys, rate=rate)
+    app = create_app(
+        open_service, changed, names=[host, *names], waiting=waiting, keys=keys, rate=rate, origins=origins
+    )
     logging.getLogger("uvicorn.access").addFilter(_WithoutQuery())
     with listen(host, port) as listening, suppress(KeyboardInterrupt):
         uvicorn.Server(configured(app, proxies)).run(sockets=[listening])
