@@ -246,10 +246,17 @@ def test_every_generation_lists_what_the_format_says(built: IndexFolder) -> None
     assert set(built.checked()[1].files) >= FILES
 
 
+def rewrite(folder: IndexFolder, values: object) -> None:
+    """Another manifest, as an older build may have left it: CURRENT then named the generation alone."""
+    path, _ = folder.current()
+    (path / "manifest.json").write_text(json.dumps(values))
+    (folder.path / "CURRENT").write_text(path.name + "\n")
+
+
 @pytest.mark.parametrize("files", [{}, dict.fromkeys(FILES - {"names.json"}, ""), None, ["names.json"]])
 def test_a_manifest_that_lists_too_few_files_is_refused_with_the_mend(copied: IndexFolder, files: object) -> None:
     path = copied.current()[0] / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"files": files}))
+    rewrite(copied, json.loads(path.read_text()) | {"files": files})
     with pytest.raises(IndexUnusable, match=r"manifest\.json.*rag index"):
         copied.checked()
 
@@ -305,7 +312,7 @@ def test_a_model_that_does_not_load_is_one_line(tmp_path: Path, monkeypatch: pyt
 
 def test_another_format_is_refused_with_the_mend(copied: IndexFolder) -> None:
     path = copied.current()[0] / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 0}))
+    rewrite(copied, json.loads(path.read_text()) | {"format": 0})
     with pytest.raises(IndexUnusable, match=rf"format 0, this version reads {FORMAT}.*rag index"):
         copied.checked()
 
@@ -401,7 +408,7 @@ def test_an_index_older_than_places_is_read_and_built_once_more_from_its_own_vec
     (path / PLACES).unlink()
     values = json.loads((path / "manifest.json").read_text())
     del values["places"], values["files"][PLACES]
-    (path / "manifest.json").write_text(json.dumps(values))
+    rewrite(copied, values)
     assert opened(copied)[0].placed(10) == []
     report = build(documents(), copied)
     assert (report.changed, report.reused, report.encoded) == (True, report.passages, 0)
