@@ -1,5 +1,7 @@
 """More questions than can be answered, over real sockets."""
 
+import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +22,7 @@ from rag.ports import Retriever
 from rag.records import Event
 from rag.serve.admission import cores
 from rag.serve.app import create_app
+from rag.serve.server import listen
 
 QUESTION = "do random tokens put in at the same places bring a gain in E026"
 CHAT = {"model": "podcast-rag", "messages": [{"role": "user", "content": QUESTION}]}
@@ -127,3 +130,20 @@ def test_a_question_that_fails_gives_its_place_back(full: Full) -> None:
     for _ in range(cores() + WAITING + 1):
         assert full.ask().status_code == 500
     assert full.held() == 0
+
+
+def test_the_pieces_of_a_response_are_sent_without_delay() -> None:
+    async def nodelay() -> int:
+        made: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def accepted(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            accepted_socket = writer.get_extra_info("socket")
+            made.set_result(accepted_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        listening = listen("127.0.0.1", 0)
+        async with await asyncio.start_server(accepted, sock=listening):
+            with socket.create_connection(listening.getsockname()):
+                return await made
+
+    assert asyncio.run(nodelay())
