@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -41,6 +43,7 @@ def run(
         open_service, changed, names=[host, *names], waiting=waiting, keys=keys, rate=rate, origins=origins
     )
     logging.getLogger("uvicorn.access").addFilter(_WithoutQuery())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn, once it has drained, raises the signal again
     with listen(host, port) as listening, suppress(KeyboardInterrupt):
         uvicorn.Server(configured(app, proxies)).run(sockets=[listening])
 
