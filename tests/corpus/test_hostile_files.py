@@ -95,7 +95,7 @@ def test_front_matter_multiplies_nothing_and_runs_nothing(root: Path, front: str
     assert "bad.md" in said
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp037"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp037", "utf-7"])
 @pytest.mark.parametrize(
     ("doctype", "text"),
     [
@@ -149,3 +149,16 @@ def test_bad_bytes_raise_corpus_error_where_nobody_reports(root: Path) -> None:
     (root / "bad.md").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CorpusError):
         list(load(root))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp037", "utf-7"])
+def test_entities_are_refused_however_they_are_written(root: Path, encoding: str) -> None:
+    doctype = "<!DOCTYPE rss [<!ENTITY x 'few'>]>"
+    text = FEED.format(encoding=f' encoding="{encoding}"', doctype=doctype, text="&x;")
+    data = text.encode(encoding)
+    if encoding == "utf-7":
+        data = text.replace("<!ENTITY", "+ADwAIQ-ENTITY").encode()
+    (root / "feed.xml").write_bytes(data)
+    ids, [said] = read(root)
+    assert ids == ["good"]
+    assert "entities" in said or "as UTF-8" in said

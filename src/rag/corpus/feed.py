@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
+from codecs import BOM_UTF8, BOM_UTF16_LE
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
@@ -83,11 +84,12 @@ def episode_of(number: str, title: str, guid: str, id_pattern: str) -> str | Non
 def _parse(source: Source) -> Any:
     import feedparser
 
-    if b"<!ENTITY" in source.data.replace(b"\0", b"").upper():
-        line = source.data.upper().count(b"\n", 0, max(source.data.upper().find(b"<!ENTITY"), 0)) + 1
+    if (line := _entities(source.data)) is not None:
         raise CorpusError(source.path, line, "the feed declares entities", "write them out")
     if not source.data.strip():
         raise CorpusError(source.path, 1, "the file is empty", "save the feed again, or remove it")
+    if not source.data.replace(b"\0", b"").lstrip(BOM_UTF8 + BOM_UTF16_LE + b" \t\r\n").startswith(b"<"):
+        raise CorpusError(source.path, 1, "no XML as UTF-8 or UTF-16 write it", "save the feed as UTF-8, or remove it")
     try:
         parsed = feedparser.parse(io.BytesIO(source.data))
     except Exception as error:  # it promises none
@@ -101,6 +103,23 @@ def _parse(source: Source) -> Any:
     if not parsed.entries:
         raise CorpusError(source.path, 1, "no entries of an RSS or Atom feed", "save the feed again, or remove it")
     return parsed
+
+
+def _entities(data: bytes) -> int | None:
+    r"""The line of the first declaration of an entity, as the bytes have it or as the encoding that they name does.
+
+    >>> _entities(b"<a>\n<!entity b 'c'>"), _entities(b"<?xml encoding='utf-7'?>+ADwAIQ-ENTITY"), _entities(b"<a/>")
+    (2, 1, None)
+    """
+    plain = data.replace(b"\0", b"")
+    named = re.search(rb"""encoding\s*=\s*["']([\w.:-]+)""", plain[:1000])
+    texts = [plain.decode("latin-1")]
+    with suppress(LookupError, ValueError):  # one that nobody knows is refused further on
+        texts.append(plain.decode(named.group(1).decode() if named else "utf-8", "replace"))
+    for text in texts:
+        if (at := text.upper().find("<!ENTITY")) >= 0:
+            return text.count("\n", 0, at) + 1
+    return None
 
 
 def _text(entry: Entry, id_pattern: str) -> tuple[str, tuple[Paragraph, ...]]:
