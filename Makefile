@@ -1,11 +1,12 @@
 # `make ask Q="…"` answers a question; `make test` runs every check; `make evals` judges the answers; `make test-llm` runs
 # a language model in this process, whose installation takes minutes; `make screenshots` takes the pictures of the page.
+# `make sbom` lists the pinned packages (dist/sbom.json, CycloneDX), with a tool that has an environment of its own.
 # Each sets up what it needs, but for Chromium (`apt-get install chromium`), without which tests of the page skip.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: ask test test-llm lint index evals screenshots reliability
+.PHONY: ask test test-llm lint index evals screenshots reliability sbom
 
 $(BIN)/rag: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
@@ -41,3 +42,11 @@ screenshots: index
 
 reliability: $(BIN)/rag
 	$(BIN)/pytest tests/faults --record
+
+sbom: dist/sbom.json
+
+dist/sbom.json: requirements.lock
+	@mkdir -p dist
+	$(PYTHON) -m venv dist/.tools
+	dist/.tools/bin/pip install --quiet 'cyclonedx-bom>=7'
+	dist/.tools/bin/cyclonedx-py requirements requirements.lock --output-reproducible --output-file $@
