@@ -63,7 +63,7 @@ def test_files_replaced_or_removed_under_an_open_index(built: Path, tmp_path: Pa
 def test_a_file_cut_in_place_under_an_open_index(built: Path, tmp_path: Path, record: Record) -> None:
     """No build does this; whoever copies over an index in place does, as `cp` and `rsync --inplace` do."""
     seen = set[str]()
-    for name in ("dense.faiss", "passages.jsonl", "vectors.npy"):
+    for name in ("dense.faiss", "keys.npy", "vectors.npy"):
         index = shutil.copytree(built, tmp_path / name)
         seen.add(after(index, name, lambda path: os.truncate(path, 0)))
     record(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import weakref
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,22 +32,26 @@ _NONE = -1
 
 
 class _Lines:
-    """Random access to the lines of a file, by an array beside it: where each row starts and ends, in bytes."""
+    """Random access to the lines of a file, by an array beside it: where each row starts and ends, in bytes.
+
+    Read and not mapped: what was read would count as this process's memory, and a file cut short would end it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         with reading(path):
-            self._file = np.memmap(path, mode="r") if path.stat().st_size else np.empty(0, dtype=np.uint8)
-            self._spans = np.load(path.with_suffix(".npy"), mmap_mode="r")
+            self._spans = np.load(path.with_suffix(".npy"))
             if self._spans.ndim != 2 or self._spans.shape[1] != 2:
                 raise ValueError(f"spans of shape {self._spans.shape}, wanted (rows, 2)")
+            self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        weakref.finalize(self, os.close, self._file)
 
     def __len__(self) -> int:
         return len(self._spans)
 
     def line(self, row: int) -> bytes:
         start, end = self._spans[row].tolist()
-        return self._file[start:end].tobytes()
+        return os.pread(self._file, end - start, start)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
         with reading(self._path):
