@@ -258,6 +258,8 @@ def index_command(
 @click.option("--rate", type=click.IntRange(0), help="Requests a minute for each key or address; 0 is without limit.")
 @click.option("--proxy", multiple=True, metavar="ADDRESS", help="Believe this proxy whom it forwards for.")
 @click.option("--origin", multiple=True, metavar="URL", help="Pages of this origin may ask too (CORS).")
+@click.option("--log", type=click.Choice(["text", "json"]), help="How the log is written to stderr; text by default.")
+@click.option("--log-questions", is_flag=True, default=None, help="Let the log hold what is asked.")
 @click.pass_context
 def serve(
     ctx: click.Context,
@@ -268,12 +270,15 @@ def serve(
     rate: int | None,
     proxy: tuple[str, ...],
     origin: tuple[str, ...],
+    log: str | None,
+    log_questions: bool | None,
 ) -> None:
     """Serve a page to ask on, and an API, described at /docs."""
     from rag.assemble import index_token, open_generator, open_service
     from rag.serve.server import run
 
-    flags = {"keys": keys, "rate": rate, "proxies": proxy or None, "origins": origin or None}
+    flags: dict[str, object] = {"keys": keys, "rate": rate, "proxies": proxy or None, "origins": origin or None}
+    flags |= {"log": log, "log_questions": log_questions}
     chosen = settings(ctx, **{f"serve__{flag}": value for flag, value in flags.items()})
     generator = open_generator(chosen)
     opening, changed = (lambda: open_service(chosen, generator=generator)), (lambda: index_token(chosen))
@@ -289,6 +294,8 @@ def serve(
         rate=values.rate,
         proxies=values.proxies,
         origins=values.origins,
+        log_format=values.log,
+        log_questions=values.log_questions,
     )
 
 

@@ -157,6 +157,7 @@ class ServeSettings(_Section):
     `NAME SHA256HEX` lines (`rag keys`); without it, everyone is answered. `rate` is how many requests a minute each
     key, else each address, may make; 0 is without limit. `proxies` are the addresses whose word on whom they forward
     for is believed. Pages of `origins` may ask, and read what is answered; without any, only this server's own.
+    `log` is the format of its log, which holds what was asked only with `log_questions`.
     """
 
     waiting: int = Field(default=64, ge=0, le=100_000)
@@ -164,6 +165,8 @@ class ServeSettings(_Section):
     rate: int = Field(default=0, ge=0, le=1_000_000)
     proxies: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], BeforeValidator(_words)] = ()
     origins: Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_words)] = ()
+    log: Literal["text", "json"] = "text"
+    log_questions: bool = False
 
 
 def _id_pattern(text: str) -> str:

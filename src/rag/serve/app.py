@@ -52,6 +52,7 @@ def create_app(
     keys: Path | None = None,
     rate: int = 0,
     origins: Sequence[str] = (),
+    log_questions: bool = False,
 ) -> FastAPI:
     """The application; it answers `/healthz` at once and opens the service behind it, off the event loop.
 
@@ -60,7 +61,7 @@ def create_app(
     as many are answered at once as there are cores, `waiting` wait, and what comes beyond is told to come again. Beside
     this machine's own, the server answers to `names`. With `keys`, a file, it answers those who bear one; raises
     UserError where the file holds none. Above 0, `rate` is how many requests a minute each key, else each address, may
-    make. Pages of `origins` may ask too.
+    make. Pages of `origins` may ask too. The log holds what was asked only with `log_questions`.
     """
     registry = CollectorRegistry()
     measures = Measures(registry)
@@ -88,7 +89,7 @@ def create_app(
             expose_headers=["retry-after", "x-request-id"],
         )
     app.add_middleware(Named, names=names, origins=origins)
-    app.add_middleware(Edge, registry=registry)
+    app.add_middleware(Edge, registry=registry, log_questions=log_questions)
     site, admission = Site(state), Admission(waiting=waiting, drafts=drafts)
     measures.admission(admission)
     add_handlers(app, state, site)

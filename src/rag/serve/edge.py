@@ -1,4 +1,4 @@
-"""What is around every request: its ID, the limit on its body, its measures, an error that nobody foresaw."""
+"""What is around every request: its ID, its body's limit, its measures, its line in the log, an unforeseen error."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import logging
 import re
 import time
 import uuid
+from urllib.parse import unquote_plus
 
 import anyio
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rag.serve.log import REQUEST, path_of
 from rag.serve.problems import problem
 
 MAX_BODY = 64 * 1024
@@ -20,6 +22,8 @@ BODY_SECONDS = 30.0
 """How long a body may take to arrive."""
 MAX_CONVERSATION = 1024 * 1024
 """The largest one where whole conversations are sent with every question."""
+LOGGED_BODY = 2048
+"""Bytes of a body that the log holds where questions are to be logged."""
 SECURITY = {
     # Nothing from elsewhere, no inline script or style, and no text that a script could take for markup.
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -39,10 +43,13 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class Edge:
-    """Around every request: its ID, the limit on its body, its measures, and what nobody foresaw as a plain 500."""
+    """Around every request: its ID, the limit on its body, its measures, and what nobody foresaw as a plain 500.
 
-    def __init__(self, app: ASGIApp, registry: CollectorRegistry) -> None:
-        self._app = app
+    With `log_questions` its line in the log holds its query string and the beginning of its body.
+    """
+
+    def __init__(self, app: ASGIApp, registry: CollectorRegistry, log_questions: bool = False) -> None:
+        self._app, self._log_questions = app, log_questions
         labels = ["route", "method"]
         self._requests = Counter("rag_http_requests", "Requests answered.", [*labels, "status"], registry=registry)
         self._seconds = Histogram("rag_http_request_seconds", "Seconds a request.", labels, registry=registry)
@@ -54,7 +61,8 @@ class Edge:
             return
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        status = 0
+        REQUEST.set(request_id)  # for good: this task is the request's own
+        status, body = 0, b""
 
         async def send_named(message: Message) -> None:
             nonlocal status
@@ -71,7 +79,7 @@ class Edge:
             most = MAX_CONVERSATION if scope["path"] in _CONVERSATIONS else MAX_BODY
             replay, late = None, True
             with anyio.move_on_after(BODY_SECONDS):
-                replay, late = await _bounded(scope, receive, most), False
+                (replay, body), late = await _bounded(scope, receive, most), False
             if late:
                 refusal = problem(408, f"the body did not arrive within {BODY_SECONDS:g} s; send it again")
                 await refusal(scope, receive, send_named)
@@ -89,15 +97,21 @@ class Edge:
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+            seconds = time.perf_counter() - began
             self._requests.labels(route, method, str(status)).inc()
-            self._seconds.labels(route, method).observe(time.perf_counter() - began)
+            self._seconds.labels(route, method).observe(seconds)
+            told = {"route": route, "method": method, "status": status, "milliseconds": round(1000 * seconds, 1)}
+            if self._log_questions:
+                told["query"] = unquote_plus(scope["query_string"].decode("latin-1"))
+                told["body"] = body.decode("utf-8", "replace")
+            _log.info("%s %s", method, path_of(scope["path"]), extra=told)
 
 
-async def _bounded(scope: Scope, receive: Receive, most: int) -> Receive | None:
-    """What gives the body again, read whole; None where it is too large, whether or not it said so."""
+async def _bounded(scope: Scope, receive: Receive, most: int) -> tuple[Receive | None, bytes]:
+    """What gives the body again, read whole, and how it begins; None where it is too large, said so or not."""
     declared = Headers(scope=scope).get("content-length", "")
     if declared.isdecimal() and (len(declared) > 18 or int(declared) > most):
-        return None
+        return None, b""
     held: list[Message] = []
     size, more = 0, True
     while more:
@@ -105,11 +119,12 @@ async def _bounded(scope: Scope, receive: Receive, most: int) -> Receive | None:
         held.append(message)
         size += len(message.get("body", b""))
         if size > most:
-            return None
+            return None, b""
         more = message["type"] == "http.request" and message.get("more_body", False)
+    begins = b"".join(message.get("body", b"") for message in held)[:LOGGED_BODY]
     held.reverse()
 
     async def replay() -> Message:
         return held.pop() if held else await receive()
 
-    return replay
+    return replay, begins

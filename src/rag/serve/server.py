@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import socket
 import sys
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 from starlette.types import ASGIApp
 
+from rag.serve import log
 from rag.serve.admission import WAITING
 from rag.serve.app import create_app
 
@@ -32,17 +32,27 @@ def run(
     rate: int = 0,
     proxies: Sequence[str] = (),
     origins: Sequence[str] = (),
+    log_format: log.Format = "text",
+    log_questions: bool = False,
 ) -> None:
     """Serve until told to stop; requests under way then have ten seconds. Raises OSError where it cannot listen.
 
     `names` are further names that readers call this machine by, `keys` the file of those who may ask; None is everyone.
     At most `waiting` questions wait for a core. `rate` is in requests a minute, 0 without limit. `proxies` are believed
-    whom they forward for, and nobody else is. Pages of `origins` may ask too.
+    whom they forward for, and nobody else is. Pages of `origins` may ask too. The log goes to
+    stderr, and holds what was asked only with `log_questions`.
     """
+    log.configure(log_format, log_questions)
     app = create_app(
-        open_service, changed, names=[host, *names], waiting=waiting, keys=keys, rate=rate, origins=origins
+        open_service,
+        changed,
+        names=[host, *names],
+        waiting=waiting,
+        keys=keys,
+        rate=rate,
+        origins=origins,
+        log_questions=log_questions,
     )
-    logging.getLogger("uvicorn.access").addFilter(_WithoutQuery())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn, once it has drained, raises the signal again
     with listen(host, port) as listening, suppress(KeyboardInterrupt):
         uvicorn.Server(configured(app, proxies)).run(sockets=[listening])
@@ -54,20 +64,12 @@ def configured(app: ASGIApp, proxies: Sequence[str]) -> uvicorn.Config:
         app,
         timeout_graceful_shutdown=10,
         server_header=False,
+        log_config=None,
+        access_log=False,  # our own line says more, and less
         # By itself uvicorn believes whatever runs on this machine, and the environment (FORWARDED_ALLOW_IPS).
         proxy_headers=bool(proxies),
         forwarded_allow_ips=list(proxies),
     )
-
-
-class _WithoutQuery(logging.Filter):
-    """Of an address that was asked for, the log keeps the path: what stands behind it is somebody's question."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple) and len(record.args) == 5:
-            client, method, path, *more = record.args
-            record.args = (client, method, str(path).partition("?")[0], *more)
-        return True
 
 
 def listen(host: str, port: int) -> socket.socket:
