@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from rag.corpus.sentences import sentence_spans
+from rag.corpus.sentences import MAX_CHARS, sentence_spans
 from rag.records import Attribution, Document, Paragraph, Sentence
 
 DEFAULT_PATTERN = r"E\d{3,}"
@@ -132,13 +132,15 @@ def sentences(document: Document, id_pattern: str = DEFAULT_PATTERN) -> tuple[Se
 def _attribute(document: Document, paragraph: Paragraph, id_pattern: str) -> Iterator[Sentence]:
     spans = claim_spans(document.text, paragraph.start, paragraph.end, id_pattern)
     claims = [_Claim(document.text[start:end], id_pattern) for start, end in spans]
-    for at, ((start, end), claim) in enumerate(zip(spans, claims, strict=True)):
+    preceding = _nearest(claims)
+    following = _nearest(claims[::-1])[::-1]
+    for (start, end), claim, before, after in zip(spans, claims, preceding, following, strict=True):
         episodes = claim.episodes
         how: Attribution = "explicit"
         if not episodes and document.episode is not None:
             episodes, how = (document.episode,), "document"
         elif not episodes:
-            episodes = _neighbour(claim.text, claims[:at], claims[at + 1 :])
+            episodes = _neighbour(claim.text, before, after)
             how = "inherited" if episodes else "none"
         yield Sentence(start, end, claim.text, episodes, how)
 
@@ -149,23 +151,42 @@ class _Claim:
         self.episodes = tuple(dict.fromkeys(e for m in self.markers for e in m.episodes))
 
 
+@dataclass(frozen=True, slots=True)
+class _Marked:
+    """The nearest claim on one side that has a marker, if any has, and whether that side cites several episodes."""
+
+    claim: _Claim | None
+    several: bool
+
+
+def _nearest(claims: Sequence[_Claim]) -> list[_Marked]:
+    """What stands before each claim, in one pass: a paragraph may be as long as a file."""
+    found = []
+    nearest: _Claim | None = None
+    seen: set[str] = set()
+    for claim in claims:
+        found.append(_Marked(nearest, len(seen) > 1))
+        if claim.episodes:
+            nearest = claim
+            seen.update(claim.episodes)
+    return found
+
+
 # What turns against the sentence before it was not prepared by it.
 _TURNS = re.compile(
     r"[—–-]?\s*(?:however|but|yet|still|in contrast|by contrast|conversely|unlike|other|another)\b", re.I
 )
 
 
-def _neighbour(text: str, before: Sequence[_Claim], after: Sequence[_Claim]) -> tuple[str, ...]:
-    preceding = [claim for claim in before if claim.episodes]
-    following = [claim for claim in after if claim.episodes]
-    if _SYNTHESIS.match(text) and len({e for claim in preceding for e in claim.episodes}) > 1:
+def _neighbour(text: str, before: _Marked, after: _Marked) -> tuple[str, ...]:
+    if before.several and _SYNTHESIS.match(text):
         return ()
-    if preceding:
-        return preceding[-1].episodes
-    if not following or (_SEVERAL.match(text) and len({e for claim in following for e in claim.episodes}) > 1):
+    if before.claim:
+        return before.claim.episodes
+    if after.claim is None or (after.several and _SEVERAL.match(text)):
         return ()
     # A claim that weighs one episode against another does not say which of them was prepared.
-    prepared = following[0]
+    prepared = after.claim
     return () if len(prepared.markers) > 1 or _TURNS.match(prepared.text) else prepared.episodes
 
 
@@ -209,7 +230,7 @@ def _moved(text: str, spans: list[tuple[int, int]], id_pattern: str) -> list[tup
     moved: list[tuple[int, int]] = []
     for left, right in spans:
         marker = next(find_markers(text[left:right], id_pattern), None)
-        if moved and marker is not None and marker.start == 0:
+        if moved and marker is not None and marker.start == 0 and right - moved[-1][0] <= MAX_CHARS:
             end = left + marker.end
             alone = not re.search(r"\w", text[end:right])
             unmarked = next(find_markers(text[slice(*moved[-1])], id_pattern), None) is None

@@ -33,6 +33,8 @@ def json_safe(value: object, depth: int = 0) -> object:
         return value.isoformat()
     if isinstance(value, str):
         return sound(value, "a value")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("a whole number of more than 64 bits; write it in quotes")
     if value is None or isinstance(value, bool | int) or (isinstance(value, float) and isfinite(value)):
         return value
     if isinstance(value, list | tuple):
