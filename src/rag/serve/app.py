@@ -27,7 +27,7 @@ from rag.serve.admission import DRAFTS, WAITING, Admission, Place, Returned
 from rag.serve.edge import Edge
 from rag.serve.keys import Keyed, Keys
 from rag.serve.measures import Measures
-from rag.serve.models import AnswerOut, DocumentOut, EpisodeOut, EpisodesOut, ProblemOut, SearchOut
+from rag.serve.models import PROBLEM, AnswerOut, DocumentOut, EpisodeOut, EpisodesOut, SearchOut
 from rag.serve.names import Named
 from rag.serve.problems import add_handlers
 from rag.serve.rate import Rate
@@ -107,9 +107,6 @@ def create_app(
     return app
 
 
-_PROBLEM = {"application/problem+json": {"schema": ProblemOut.model_json_schema()}}
-
-
 def _responses(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     """What a route may answer; the objects are made by `rag.wire` and not validated again on the way out."""
     responses: dict[int | str, dict[str, Any]] = {200: {"model": model}}
@@ -119,18 +116,26 @@ def _responses(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
         (422, "The request is not well formed."),
         (503, "The index is not loaded, or more is asked than can be answered soon."),
     ):
-        responses[status] = {"description": text, "content": _PROBLEM}
+        responses[status] = {"description": text, "content": PROBLEM}
     return responses
 
 
 def _streamed(responses: dict[int | str, dict[str, Any]]) -> dict[int | str, dict[str, Any]]:
     """The same, with what comes where `stream` is asked for."""
-    content = {"text/event-stream": {"schema": {"type": "string", "description": _EVENTS}}}
+    content = {"text/event-stream": {"itemSchema": _EVENT}}
     return responses | {200: responses[200] | {"content": content}}
 
 
-_EVENTS = """Server-sent events, each with a JSON object: `hits` (question, standalone, hits, index), then `sentence` \
-(as in `sentences`) or `dropped` (objection), and `done` (the whole answer), or `error` (detail, retry)."""
+_EVENT = {
+    "type": "object",
+    "description": "Each with a JSON object: `hits` (question, standalone, hits, index), then `sentence` (as in "
+    "`sentences`) or `dropped` (objection), and `done` (the whole answer), or `error` (detail, retry).",
+    "properties": {
+        "event": {"enum": ["hits", "sentence", "dropped", "done", "error"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
 
 
 def _routes(app: FastAPI, state: State, admission: Admission) -> None:

@@ -29,6 +29,7 @@ from rag.records import Answer, AnswerSentence, Event, Found, Turn
 from rag.search.query import MAX_CHARS, understand
 from rag.serve import markdown
 from rag.serve.admission import Admission, Place
+from rag.serve.models import PROBLEM
 from rag.serve.requests import MAX_ANSWER, MAX_TURNS
 from rag.serve.state import State
 from rag.serve.streaming import Stream, event_source, events, last, while_there
@@ -298,7 +299,8 @@ def router(state: State, admission: Admission) -> APIRouter:
     """
     responses: dict[int | str, dict[str, Any]] = {
         200: {"description": "As OpenAI's, with `rag`: the answer as /v1/ask gives it."},
-        "default": {"model": ErrorOut, "description": "Any error."},
+        # What is refused before a route is reached has the shape that it has everywhere.
+        "default": {"model": ErrorOut, "description": "Any error.", "content": PROBLEM},
     }
     routes = APIRouter(route_class=_Route, responses=responses)
     since = int(time.time())

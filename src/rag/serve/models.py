@@ -179,3 +179,7 @@ class ProblemOut(BaseModel):
     title: str
     status: int
     detail: str
+
+
+PROBLEM = {"application/problem+json": {"schema": ProblemOut.model_json_schema()}}
+"""What an error's content is, in the description of a route."""
