@@ -1,12 +1,14 @@
 # `make ask Q="…"` answers a question; `make test` runs every check; `make evals` judges the answers; `make test-llm` runs
 # a language model in this process, whose installation takes minutes; `make screenshots` takes the pictures of the page.
-# `make sbom` lists the pinned packages (dist/sbom.json, CycloneDX), with a tool that has an environment of its own.
+# `make sbom` lists the pinned packages (dist/sbom.json, CycloneDX), `make audit` asks what weaknesses of them are known;
+# their tools have an environment of their own.
 # Each sets up what it needs, but for Chromium (`apt-get install chromium`), without which tests of the page skip.
 
 PYTHON ?= python3
 BIN := .venv/bin
+TOOLS := dist/.tools/bin
 
-.PHONY: ask test test-llm lint index evals screenshots reliability sbom
+.PHONY: ask test test-llm lint index evals screenshots reliability sbom audit
 
 $(BIN)/rag: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
@@ -43,10 +45,14 @@ screenshots: index
 reliability: $(BIN)/rag
 	$(BIN)/pytest tests/faults --record
 
+$(TOOLS)/pip-audit:
+	$(PYTHON) -m venv dist/.tools
+	$(TOOLS)/pip install --quiet 'cyclonedx-bom>=7' 'pip-audit>=2.10'
+
+audit: $(TOOLS)/pip-audit
+	$(PYTHON) .ci/audit.py $(TOOLS)/pip-audit requirements.lock
+
 sbom: dist/sbom.json
 
-dist/sbom.json: requirements.lock
-	@mkdir -p dist
-	$(PYTHON) -m venv dist/.tools
-	dist/.tools/bin/pip install --quiet 'cyclonedx-bom>=7'
-	dist/.tools/bin/cyclonedx-py requirements requirements.lock --output-reproducible --output-file $@
+dist/sbom.json: requirements.lock | $(TOOLS)/pip-audit
+	$(TOOLS)/cyclonedx-py requirements requirements.lock --output-reproducible --output-file $@
