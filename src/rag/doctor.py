@@ -117,7 +117,8 @@ def _documents(settings: Settings, on_bad: Callable[[CorpusError], None]) -> lis
 def _index(settings: Settings) -> Iterator[Finding]:
     from rag.assemble import open_service
 
-    service = open_service(settings)  # checks every file against its digest
+    service = open_service(settings)
+    service.check()  # every file against its digest, large ones too
     info = service.library.info
     yield Finding("index", "good", f"{info.generation}: {info.passages} passages, {info.encoder}, every file whole")
     try:
