@@ -35,6 +35,9 @@ FILES = frozenset(
 """What every generation of this format has, beside the segments of its BM25; places.npy is there or not."""
 
 
+_NO_FOLDER = "is no folder; give another with --index"
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Whatever goes wrong with what an index file holds is IndexUnusable."""
@@ -100,6 +103,8 @@ class IndexFolder:
         """
         from filelock import FileLock, Timeout
 
+        if self.path.exists() and not self.path.is_dir():
+            raise IndexUnwritable(f"{self.path} {_NO_FOLDER}")
         with _written(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.path / ".lock", timeout=0)
@@ -192,6 +197,8 @@ class IndexFolder:
             name, _, digest = (self.path / "CURRENT").read_text(encoding="utf-8").strip().partition(" ")
         except FileNotFoundError:
             return None, ""
+        except NotADirectoryError as error:
+            raise IndexUnusable(f"{self.path} {_NO_FOLDER}") from error
         except (OSError, UnicodeDecodeError) as error:
             raise IndexUnusable(
                 f"{self.path / 'CURRENT'} cannot be read ({error}); run `rag index --rebuild`"
