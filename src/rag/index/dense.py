@@ -25,7 +25,7 @@ FLAT_UP_TO, SQ8_UP_TO = 90_000, 200_000
 """Rows that an exact scan, and one of 8-bit scalars, go through in about 10 ms on one core (`benchmarks/scale.py`)."""
 PROBES = 48
 """How many of an inverted file's lists are looked through, where nothing is filtered."""
-EXACT_UP_TO = 10_000
+EXACT_UP_TO = 1_000
 """Rows that a filter leaves which are compared one by one."""
 _LISTS_A_ROOT = 4
 """Lists of an inverted file for each in the square root of its rows; as a power of two."""
@@ -132,8 +132,8 @@ class DenseRetriever:
         if self._vectors is not None and allowed is not None and len(allowed) <= EXACT_UP_TO:
             found = allowed
         else:
-            share = 1.0 if allowed is None else len(allowed) / self._index.ntotal
-            probes = min(self._lists, round(PROBES / share**0.5))
+            # What a filter leaves may lie far from the question: the lists near to it would miss the best of them.
+            probes = self._lists if allowed is not None else min(self._lists, PROBES)
             while True:
                 parameters = None
                 if self._lists:
