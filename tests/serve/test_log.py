@@ -3,16 +3,20 @@
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import pytest
 
 from fakes import service_of
-from live import live
+from live import eventually, live
+from rag.answer.answerer import Answerer
 from rag.errors import IndexUnusable
 from rag.records import Document, Paragraph
 from rag.serve.app import create_app
@@ -106,6 +110,59 @@ def test_an_error_is_told_by_its_kind_and_place_and_not_by_its_message(tmp_path:
     assert {line["request_id"] for line in failed} == {"mine"}
     assert all("ValueError" in line["exception"] and "retrieve" in line["exception"] for line in failed)
     assert ASKED not in written.getvalue()
+
+
+class Fragile:
+    """An answerer that logs from the thread that it works in, and repeats the question where it breaks."""
+
+    def stream(self, text: str, *_: object, **__: object) -> Iterator[Any]:
+        logging.getLogger("rag.answer").info("at work")
+        try:
+            raise ValueError(f"cannot read {text!r}")
+        except ValueError as error:
+            raise ExceptionGroup(text, [RuntimeError(text)]) from error
+
+
+def test_an_answer_that_breaks_tells_no_question_by_any_way_in(tmp_path: Path) -> None:
+    service = replace(service_of(DOCUMENTS, tmp_path / "index"), answerer=cast("Answerer", Fragile()))
+    question = f"what does {ASKED} cost?"
+    chat = {"model": "podcast-rag", "messages": [{"role": "user", "content": question}]}
+    with logged("json") as written, live(create_app(lambda: service)) as url, httpx.Client(base_url=url) as client:
+        eventually(lambda: client.get("/readyz").status_code == 200)
+        ids = {
+            client.post("/v1/ask", json={"question": question}).headers["x-request-id"],
+            client.post("/v1/ask", json={"question": question, "stream": True}).headers["x-request-id"],
+            client.post("/v1/chat/completions", json=chat).headers["x-request-id"],
+            client.post("/v1/chat/completions", json=chat | {"stream": True}).headers["x-request-id"],
+            client.get("/", params={"q": question}, headers={"accept": "text/html"}).headers["x-request-id"],
+        }
+    assert ASKED not in written.getvalue()
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    at_work = {line["request_id"] for line in lines if line["message"] == "at work"}
+    told = {line["request_id"]: line["exception"] for line in lines if "exception" in line}
+    assert at_work == told.keys() == ids
+    for exception in told.values():
+        assert all(kind in exception for kind in ("ValueError", "ExceptionGroup", "RuntimeError", "in stream"))
+
+
+def test_outside_a_request_a_library_s_error_is_told_without_its_message() -> None:
+    error = RuntimeError(ASKED)
+    record = logging.LogRecord("asyncio", logging.ERROR, __file__, 1, "a task failed", (), (RuntimeError, error, None))
+    assert "RuntimeError" in Lines("json").format(record)
+    assert ASKED not in Lines("json").format(record)
+
+
+def test_a_process_that_is_configured_writes_every_line_as_json() -> None:
+    code = (
+        "import logging, warnings; from rag.serve.log import configure; configure('json')\n"
+        "logging.getLogger('uvicorn.error').info('up'); warnings.warn('old'); logging.getLogger('faiss').info('no')"
+    )
+    done = subprocess.run([sys.executable, "-W", "default", "-c", code], capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [(line["level"], line["logger"]) for line in lines] == [
+        ("INFO", "uvicorn.error"),
+        ("WARNING", "py.warnings"),
+    ]
 
 
 def test_what_happens_outside_a_request_is_told_whole() -> None:
