@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ GROWS = {"os.mkdir", "os.rename", "os.link", "os.symlink"}
 SHRINKS = {"os.remove", "os.rmdir", "os.chmod", "os.truncate", "os.utime"}
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 LONGEST = 30.0  # seconds
+USED = (
+    *("filelock", "onnx", "onnxruntime", "rich.console", "tantivy", "tokenizers"),
+    *("rag.answer.answerer", "rag.cli", "rag.corpus.load", "rag.index.build", "rag.index.sparse", "rag.wire"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,22 +112,9 @@ def _main() -> None:
 
 def _import() -> None:
     """All that a run needs, so that no fork has to; nothing of it is used before a fork, and no thread begun."""
-    import faiss
-    import filelock  # noqa: F401
-    import onnx  # noqa: F401
-    import onnxruntime  # noqa: F401
-    import rich.console  # noqa: F401
-    import tantivy  # noqa: F401
-    import tokenizers  # noqa: F401
-
-    import rag.answer.answerer
-    import rag.cli
-    import rag.corpus.load
-    import rag.index.build
-    import rag.index.sparse
-    import rag.wire  # noqa: F401
-
-    faiss.omp_set_num_threads(1)
+    for name in USED:
+        import_module(name)
+    import_module("faiss").omp_set_num_threads(1)
 
 
 def _forked(told: dict[str, Any]) -> dict[str, Any]:
