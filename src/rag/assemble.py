@@ -116,29 +116,32 @@ def open_generator(settings: Settings) -> Generator | None:
     return None
 
 
-def open_service(settings: Settings, *, distinct: bool = True, generator: Generator | None = None) -> Service:
+def open_service(
+    settings: Settings, *, distinct: bool = True, generator: Generator | None = None, answers: int = 0
+) -> Service:
     """Open the index that serves; `distinct` moves repetitions behind what they repeat. Raises IndexUnusable.
 
-    `generator` drafts answers where it is asked to. Builds that publish meanwhile may sweep away what is being opened;
-    then what serves now is opened, once.
+    `generator` drafts answers where it is asked to; the last `answers` that none drafted are kept. Builds that publish
+    meanwhile may sweep away what is being opened; then what serves now is opened, once.
     """
     from rag.errors import IndexUnusable
 
     before = index_token(settings)
     try:
-        return _open_service(settings, distinct, generator)
+        return _open_service(settings, distinct, generator, answers)
     except (IndexUnusable, OSError):
         if index_token(settings) == before:
             raise
-        return _open_service(settings, distinct, generator)
+        return _open_service(settings, distinct, generator, answers)
 
 
-def _open_service(settings: Settings, distinct: bool, generator: Generator | None) -> Service:
+def _open_service(settings: Settings, distinct: bool, generator: Generator | None, answers: int) -> Service:
     import numpy as np
 
     from rag.answer.answerability import Answerability
     from rag.answer.answerer import Answerer
     from rag.answer.drafting import DraftValues
+    from rag.answer.remember import RememberingAnswerer
     from rag.corpus.split import index_text, term_text
     from rag.errors import IndexUnusable
     from rag.index.build import ENCODER
@@ -196,7 +199,7 @@ def _open_service(settings: Settings, distinct: bool, generator: Generator | Non
     if distinct:
         retriever = Distinct(retriever, sparse)
     answerability = Answerability(encoder, inner.tokens, sparse, id_pattern=manifest.id_pattern)
-    answerer = Answerer(
+    answerer = (partial(RememberingAnswerer, most=answers) if answers else Answerer)(
         retriever,
         encoder,
         sparse,

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -281,8 +282,9 @@ def serve(
     flags |= {"log": log, "log_questions": log_questions}
     chosen = settings(ctx, **{f"serve__{flag}": value for flag, value in flags.items()})
     generator = open_generator(chosen)
-    opening, changed = (lambda: open_service(chosen, generator=generator)), (lambda: index_token(chosen))
     values = chosen.serve
+    opening = partial(open_service, chosen, generator=generator, answers=values.answers)
+    changed = partial(index_token, chosen)
     run(
         opening,
         changed,
@@ -322,7 +324,8 @@ def mcp(ctx: click.Context, http: bool, host: str, port: int, name: tuple[str, .
 
     chosen = settings(ctx)
     generator = open_generator(chosen)
-    opening, changed = (lambda: open_service(chosen, generator=generator)), (lambda: index_token(chosen))
+    opening = partial(open_service, chosen, generator=generator, answers=chosen.serve.answers if http else 0)
+    changed = partial(index_token, chosen)
     if http:
         run_http(opening, changed, host, port, name)
     else:

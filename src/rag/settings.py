@@ -153,7 +153,8 @@ def _words(value: object) -> object:
 class ServeSettings(_Section):
     """Whom a server answers, and how much at once.
 
-    At most `waiting` questions wait for a core; what comes beyond is told to come again. `keys` is a file of
+    At most `waiting` questions wait for a core; what comes beyond is told to come again. The last `answers` answers are
+    kept for whoever asks the same. `keys` is a file of
     `NAME SHA256HEX` lines (`rag keys`); without it, everyone is answered. `rate` is how many requests a minute each
     key, else each address, may make; 0 is without limit. `proxies` are the addresses whose word on whom they forward
     for is believed. Pages of `origins` may ask, and read what is answered; without any, only this server's own.
@@ -161,6 +162,7 @@ class ServeSettings(_Section):
     """
 
     waiting: int = Field(default=64, ge=0, le=100_000)
+    answers: int = Field(default=256, ge=0, le=100_000)
     keys: Path | None = None
     rate: int = Field(default=0, ge=0, le=1_000_000)
     proxies: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], BeforeValidator(_words)] = ()
