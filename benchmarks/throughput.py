@@ -58,8 +58,7 @@ async def load(port: int, requests: list[bytes], callers: int) -> tuple[float, l
 
 def encoding(questions: list[str]) -> float:
     """Questions a second that are encoded alone, with as many threads as cores."""
-    from rag.index.build import ENCODER
-    from rag.index.encode import OnnxEncoder
+    from rag.index.encode import ENCODER, OnnxEncoder
     from rag.index.store import IndexFolder
 
     encoder = OnnxEncoder(IndexFolder(ROOT / "index").checked()[0] / ENCODER)

@@ -144,9 +144,8 @@ def _open_service(settings: Settings, distinct: bool, generator: Generator | Non
     from rag.answer.remember import RememberingAnswerer
     from rag.corpus.split import index_text, term_text
     from rag.errors import IndexUnusable
-    from rag.index.build import ENCODER
     from rag.index.dense import PASSAGES, SENTENCES, DenseRetriever
-    from rag.index.encode import OnnxEncoder, RememberedEncoder
+    from rag.index.encode import ENCODER, OnnxEncoder, RememberedEncoder
     from rag.index.library import IndexLibrary
     from rag.index.sparse import FOLDER, RankBM25Retriever, TantivyRetriever
     from rag.index.store import IndexFolder, reading, verify

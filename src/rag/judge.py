@@ -371,8 +371,7 @@ def _each(items: Sequence[T], work: Callable[[T], R], progress: Progress, what: 
 
 
 def _encoder(settings: Settings) -> TokenEncoder:
-    from rag.index.build import ENCODER
-    from rag.index.encode import OnnxEncoder
+    from rag.index.encode import ENCODER, OnnxEncoder
     from rag.index.store import IndexFolder
 
     folder, _ = IndexFolder(settings.index).current()

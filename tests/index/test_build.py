@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from rag.errors import IndexBusy, IndexUnusable, SettingsError
-from rag.index.build import ENCODER, BuildReport, build
+from rag.index.build import BuildReport, build
 from rag.index.dense import PASSAGES, SENTENCES, DenseRetriever, write_vectors
-from rag.index.encode import OnnxEncoder, RememberedEncoder
+from rag.index.encode import ENCODER, OnnxEncoder, RememberedEncoder
 from rag.index.export import EncoderChoice
 from rag.index.library import PLACES, IndexLibrary
 from rag.index.plane import TSNE, place

@@ -19,7 +19,7 @@ from rag.corpus.markers import DEFAULT_PATTERN, plain
 from rag.corpus.split import SplitValues, index_text, split, term_text
 from rag.errors import CorpusError, IndexUnusable
 from rag.index.dense import PASSAGES, SENTENCES, Kind, write_vectors
-from rag.index.encode import EncoderCard, OnnxEncoder, Progress, silent
+from rag.index.encode import ENCODER, EncoderCard, OnnxEncoder, Progress, silent
 from rag.index.export import EncoderChoice, export, source_of
 from rag.index.library import PLACES, IndexLibrary, LibraryWriter
 from rag.index.plane import MOST, TSNE, place, spread
@@ -32,8 +32,6 @@ from rag.records import Document, IndexInfo, Passage
 if TYPE_CHECKING:
     from rag.index.plane import Places
     from rag.ports import Encoder
-
-ENCODER = "encoder"
 
 
 @dataclass(frozen=True, slots=True)

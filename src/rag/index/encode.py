@@ -20,6 +20,8 @@ from rag.errors import IndexUnusable
 if TYPE_CHECKING:
     from rag.ports import Encoder, Vectors
 
+ENCODER = "encoder"
+"""The folder of an index that holds its encoder's files."""
 MODEL, TOKENIZER, CARD = "model.onnx", "tokenizer.json", "encoder.json"
 
 ASKED = 4096
