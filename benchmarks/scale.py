@@ -152,7 +152,7 @@ def asked(source: Path, target: Path) -> dict[str, Any]:
     vectors = np.load(folder / VECTORS, mmap_mode="r")
     dense = DenseRetriever(folder / PASSAGES, library, Known(), vectors=vectors)
     sparse = TantivyRetriever(folder / FOLDER, library)
-    hybrid = Hybrid([dense, Tempered(sparse, sparse)], weighted({"dense": 1.0, "bm25": 0.1}))
+    hybrid = Hybrid([dense, Tempered(sparse, sparse)], weighted({"dense": 1.0, "bm25": 0.1}), library)
     found: dict[str, Any] = {"open_ms": 1000 * (time.perf_counter() - began)}
 
     block = np.ascontiguousarray(vectors[:100_000])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rag.index.build import BuildReport
     from rag.index.encode import Progress
     from rag.index.library import IndexLibrary
-    from rag.ports import Generator, Retriever
+    from rag.ports import Generator, Retriever, Scorer
     from rag.records import Document, Filters, Passage
 
 
@@ -176,7 +176,7 @@ def _open_service(settings: Settings, distinct: bool, generator: Generator | Non
         texts = (term_text(passage, manifest.id_pattern, manifest.titled) for passage in held)
         sparse = RankBM25Retriever(texts, library)
     search = settings.search
-    parts: list[Retriever] = [dense, sparse]
+    parts: list[Scorer] = [dense, sparse]
     if search.fusion == "weighted":
         parts[1] = Tempered(sparse, sparse)
         weights = {"dense": 1.0, sparse.name: search.sparse_weight}
@@ -188,10 +188,10 @@ def _open_service(settings: Settings, distinct: bool, generator: Generator | Non
         fusion = convex({"dense": search.dense_weight, sparse.name: 1 - search.dense_weight})
     else:
         fusion = rrf()
-    hybrid: Retriever = Hybrid(parts, fusion, search.depth)
+    hybrid: Retriever = Hybrid(parts, fusion, library, search.depth)
     if search.feedback > 0:
         parts[0] = Feedback(dense, hybrid, encoder, searched, search.feedback)
-        hybrid = Hybrid(parts, fusion, search.depth)
+        hybrid = Hybrid(parts, fusion, library, search.depth)
     retriever = {"hybrid": hybrid, "dense": dense, "bm25": sparse, "rank-bm25": sparse}[search.retriever]
     if search.neighbours > 0:
         retriever = Neighbourly(retriever, library, search.neighbours)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rag.records import Document, IndexInfo, Message, Passage, Question, Ranking
+    from rag.records import Document, IndexInfo, Key, Message, Passage, Question, Ranking, Scores
 
     Vectors = NDArray[np.float32]
 
@@ -73,11 +73,21 @@ class Retriever(Protocol):
         ...
 
 
-class VectorRetriever(Retriever, Protocol):
-    """Question -> passages, by a vector that may be another than the question's own."""
+class Scorer(Protocol):
+    """Question -> scores of passages, none of which is read: fusion needs no more, and most of them are not shown."""
 
-    def nearest(self, vector: Vectors, question: Question, k: int) -> Ranking:
-        """As `retrieve`; `vector` has shape (1, dimension) and length 1."""
+    name: str
+
+    def scores(self, question: Question, k: int) -> Scores:
+        """As a Retriever finds them: best first, at most k, ties by key, filters held."""
+        ...
+
+
+class VectorScorer(Scorer, Protocol):
+    """Question -> scores of passages, by a vector that may be another than the question's own."""
+
+    def nearest(self, vector: Vectors, question: Question, k: int) -> Scores:
+        """As `scores`; `vector` has shape (1, dimension) and length 1."""
         ...
 
 
@@ -135,6 +145,10 @@ class Library(Protocol):
     """What the index holds besides rankings."""
 
     info: IndexInfo
+
+    def passages(self, keys: Sequence[Key]) -> Sequence[Passage]:
+        """The passages of the keys, in the order given."""
+        ...
 
     def document(self, id: str) -> Document:
         """The document as it was indexed. Raises NotFound."""

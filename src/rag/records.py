@@ -5,7 +5,7 @@ Offsets are in characters of `Document.text`, zero-based, end exclusive.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -158,6 +158,12 @@ class Hit:
 
 Ranking = tuple[Hit, ...]
 """Best first; ranks 1, 2, 3, …; ties broken by passage id; no passage twice."""
+
+Key = int | str
+"""What an index calls a passage: of one index all are numbers or all are texts, and they sort as passage ids do."""
+
+Scores = Sequence[tuple[Key, float]]
+"""Best first, ties broken by key, no key twice."""
 
 
 @dataclass(frozen=True, slots=True)

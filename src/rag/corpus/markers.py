@@ -89,6 +89,7 @@ _GOVERNS = re.compile(
 _EMPHASIS = re.compile(r"(?<!\w)(\*\*|__|\*|_|`)(?=\S)(.{1,500}?)(?<=\S)\1(?!\w)", re.S)
 
 
+@lru_cache(maxsize=8192)
 def plain(text: str, id_pattern: str = DEFAULT_PATTERN) -> str:
     """Text to read and to index: markers behind claims, emphasis marks and line breaks gone.
 

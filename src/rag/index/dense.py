@@ -11,11 +11,11 @@ import numpy as np
 
 from rag.errors import IndexUnusable
 from rag.index.store import reading
-from rag.records import Filters, Hit, Question, Ranking
+from rag.records import Filters, Hit, Question, Ranking, Scores
 
 if TYPE_CHECKING:
     from rag.index.library import IndexLibrary
-    from rag.ports import Encoder, Vectors
+    from rag.ports import Encoder, Library, Vectors
 
 PASSAGES, SENTENCES = "dense.faiss", "sentences.faiss"
 """A vector of every passage, or of every sentence; in both, of every question that a passage is said to answer."""
@@ -110,10 +110,14 @@ class DenseRetriever:
 
     def retrieve(self, question: Question, k: int) -> Ranking:
         """Scores are cosines, -1..1."""
+        return ranking(self._library, self.scores(question, k), self.name)
+
+    def scores(self, question: Question, k: int) -> Scores:
+        """As `retrieve`, no passage read."""
         return self.nearest(self._encoder.encode([question.text]), question, k)
 
-    def nearest(self, vector: Vectors, question: Question, k: int) -> Ranking:
-        """As `retrieve`, by another vector than the question's own, of shape (1, dimension)."""
+    def nearest(self, vector: Vectors, question: Question, k: int) -> Scores:
+        """As `scores`, by another vector than the question's own, of shape (1, dimension)."""
         allowed, selector = self._allowed(question.filters) if question.filters else (None, None)
         most = self._index.ntotal if allowed is None else len(allowed)
         if k < 1 or not most:
@@ -121,14 +125,16 @@ class DenseRetriever:
         asked = k if self._rows is None else k * _VECTORS_A_PASSAGE
         while True:
             best: dict[int, float] = {}
-            for at, score in self._search(vector, min(asked, most), allowed, selector):
-                best.setdefault(at if self._rows is None else int(self._rows[at]), score)
+            found, cosines = self._search(vector, min(asked, most), allowed, selector)
+            rows = found if self._rows is None else self._rows[found]
+            for row, cosine in zip(rows.tolist(), cosines.tolist(), strict=True):
+                best.setdefault(row, cosine)
             if len(best) >= k or asked >= most:
-                return ranking(self._library, list(best.items()), self.name)[:k]
+                return sorted(best.items(), key=lambda item: (-item[1], item[0]))[:k]
             asked *= 4
 
-    def _search(self, vector: Vectors, k: int, allowed: np.ndarray | None, selector: Any) -> list[tuple[int, float]]:
-        """The k nearest and their cosines, best first."""
+    def _search(self, vector: Vectors, k: int, allowed: np.ndarray | None, selector: Any) -> tuple[np.ndarray, Vectors]:
+        """The k nearest and their cosines, best first, each of shape (k,) or less."""
         if self._vectors is not None and allowed is not None and len(allowed) <= EXACT_UP_TO:
             found = allowed
         else:
@@ -146,10 +152,10 @@ class DenseRetriever:
                     break
                 probes = min(self._lists, probes * 4)
             if self._vectors is None:
-                return list(zip(found.tolist(), exact.tolist(), strict=True))
+                return found, exact
         exact = np.asarray(self._vectors[self._at[found]]) @ vector[0]
         order = np.lexsort((found, -exact))[:k]
-        return list(zip(found[order].tolist(), exact[order].tolist(), strict=True))
+        return found[order], exact[order]
 
     def _read_allowed(self, filters: Filters) -> tuple[np.ndarray, Any]:
         """The vectors that the filters leave, and what tells FAISS."""
@@ -161,10 +167,10 @@ class DenseRetriever:
         return np.flatnonzero(keep), self._faiss.IDSelectorBitmap(np.packbits(keep, bitorder="little"))
 
 
-def ranking(library: IndexLibrary, scored: object, name: str) -> Ranking:
-    """(row, score) pairs -> Ranking, ties by row, which is the order of passage ids."""
-    best = sorted(((row, score) for row, score in scored if row >= 0), key=lambda pair: (-pair[1], pair[0]))  # type: ignore[attr-defined]
+def ranking(library: Library, scores: Scores, name: str) -> Ranking:
+    """Scores -> Ranking, each passage read."""
+    passages = library.passages([key for key, _ in scores])
     return tuple(
-        Hit(passage=library.passage(row), score=score, rank=rank, found_by=(name,))
-        for rank, (row, score) in enumerate(best, start=1)
+        Hit(passage, score, rank, (name,))
+        for rank, (passage, (_, score)) in enumerate(zip(passages, scores, strict=True), start=1)
     )

@@ -20,7 +20,7 @@ import numpy as np
 from rag.errors import NotFound
 from rag.index.encode import text_key
 from rag.index.store import reading
-from rag.records import AskedQuestion, Document, Filters, IndexInfo, Paragraph, Passage
+from rag.records import AskedQuestion, Document, Filters, IndexInfo, Key, Paragraph, Passage
 
 PASSAGES, DOCUMENTS = "passages.jsonl", "documents.jsonl"
 COLUMNS, NAMES = "columns.npz", "names.json"
@@ -38,7 +38,7 @@ class _Lines:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         with reading(path):
             self._spans = np.load(path.with_suffix(".npy"))
             if self._spans.ndim != 2 or self._spans.shape[1] != 2:
@@ -54,7 +54,7 @@ class _Lines:
         return os.pread(self._file, end - start, start)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        with reading(self._path):
+        with reading(self.path):
             values: dict[str, Any] = json.loads(self.line(row))
         return values
 
@@ -216,12 +216,16 @@ class IndexLibrary:
 
     def read(self, row: int) -> Passage:
         """The passage of a row; unlike `passage` it keeps none in memory."""
-        with reading(self._folder / PASSAGES):
+        with reading(self._passages.path):
             line = self._passages.line(row)
             try:
                 return self._passage(line)
             except UnicodeDecodeError:  # a lone surrogate, which a corpus may hold
                 return msgspec.convert(json.loads(line), Passage)
+
+    def passages(self, keys: Sequence[Key]) -> Sequence[Passage]:
+        """The passages of the keys, which are rows, in the order given."""
+        return [self.passage(int(row)) for row in keys]
 
     def select(self, filters: Filters) -> np.ndarray | None:
         """Rows that the filters leave, ascending; None where nothing is filtered."""

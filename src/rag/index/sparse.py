@@ -17,7 +17,7 @@ import numpy as np
 from rag.errors import IndexUnusable
 from rag.index.dense import ranking
 from rag.index.terms import terms
-from rag.records import Filters, Passage, Question, Ranking
+from rag.records import Filters, Passage, Question, Ranking, Scores
 
 if TYPE_CHECKING:
     from rag.index.library import IndexLibrary
@@ -110,6 +110,10 @@ class TantivyRetriever:
 
     def retrieve(self, question: Question, k: int) -> Ranking:
         """Scores are BM25's, above 0; passages that share no term with the question are not found."""
+        return ranking(self._library, self.scores(question, k), self.name)
+
+    def scores(self, question: Question, k: int) -> Scores:
+        """As `retrieve`, no passage read."""
         tantivy, rows = self._tantivy, self._library.select(question.filters)
         wanted = Counter(terms(question.text))
         if not wanted or k < 1 or (rows is not None and not len(rows)):
@@ -133,7 +137,7 @@ class TantivyRetriever:
                 found = self._found(
                     tantivy.Query.boolean_query([(tantivy.Occur.Must, query), *self._musts(question.filters)]), k
                 )
-        return ranking(self._library, found, self.name)
+        return sorted(found, key=lambda item: (-item[1], item[0]))
 
     def _found(self, query: Any, k: int) -> list[tuple[int, float]]:
         hits = self._searcher.search(query, limit=k, count=False).hits
@@ -190,6 +194,10 @@ class RankBM25Retriever:
 
     def retrieve(self, question: Question, k: int) -> Ranking:
         """Scores are BM25Okapi's; only passages that share a term with the question are found."""
+        return ranking(self._library, self.scores(question, k), self.name)
+
+    def scores(self, question: Question, k: int) -> Scores:
+        """As `retrieve`, no passage read."""
         wanted = terms(question.text)
         if self._bm25 is None or not wanted or k < 1:
             return ()
@@ -202,7 +210,7 @@ class RankBM25Retriever:
             shared &= allowed
         found = np.flatnonzero(shared)
         best = found[np.lexsort((found, -scores[found]))][:k]
-        return ranking(self._library, zip(best.tolist(), scores[best].tolist(), strict=True), self.name)
+        return list(zip(best.tolist(), scores[best].tolist(), strict=True))
 
     def terms(self, text: str) -> list[str]:
         """Index terms of a text."""

@@ -27,8 +27,13 @@ def terms(text: str) -> list[str]:
     >>> terms("What did the corrected SFT-then-RL baselines gain? +3.8 points, $103,000, 97-99%")
     ['correct', 'sft', 'rl', 'baselin', 'gain', '3.8', 'point', '103000', '97', '99']
     """
+    return list(_terms(text))
+
+
+@lru_cache(maxsize=8192)  # the passages that answer one question answer others, and half of an answer's time went here
+def _terms(text: str) -> tuple[str, ...]:
     folded = _fold(text) if not text.isascii() else text.lower()
-    return [_stem(token) for token in _TOKEN.findall(_THOUSANDS.sub("", folded)) if token not in STOP_WORDS]
+    return tuple(_stem(token) for token in _TOKEN.findall(_THOUSANDS.sub("", folded)) if token not in STOP_WORDS)
 
 
 def _fold(text: str) -> str:

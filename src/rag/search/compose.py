@@ -6,46 +6,52 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rag.ports import Encoder, Library, Reranker, Retriever, TermStatistics, VectorRetriever
-from rag.records import Hit, Passage, Question, Ranking
+from rag.ports import Encoder, Library, Reranker, Retriever, Scorer, TermStatistics, VectorScorer
+from rag.records import Hit, Passage, Question, Ranking, Scores
 from rag.search.fuse import Fusion
 
 
 class Hybrid:
-    """Several retrievers, fused. `depth` is how many passages each is asked for, at least k."""
+    """Several scorers, fused. `depth` is how many passages each is asked for, at least k; k of them are read."""
 
-    def __init__(self, retrievers: Sequence[Retriever], fusion: Fusion, depth: int = 100) -> None:
-        self._retrievers, self._fusion, self._depth = tuple(retrievers), fusion, depth
-        self._names = [r.name for r in self._retrievers]
+    def __init__(self, scorers: Sequence[Scorer], fusion: Fusion, library: Library, depth: int = 100) -> None:
+        self._scorers, self._fusion, self._library, self._depth = tuple(scorers), fusion, library, depth
+        self._names = [scorer.name for scorer in self._scorers]
         self.name = f"hybrid({'+'.join(self._names)})"
 
     def retrieve(self, question: Question, k: int) -> Ranking:
         """Scores are the fusion's."""
-        rankings = [r.retrieve(question, max(k, self._depth)) for r in self._retrievers]
-        return self._fusion(rankings, self._names)[:k]
+        lists = [scorer.scores(question, max(k, self._depth)) for scorer in self._scorers]
+        best = self._fusion(lists, self._names)[:k]
+        holding = [(name, {key for key, _ in scores}) for name, scores in zip(self._names, lists, strict=True)]
+        passages = self._library.passages([key for key, _ in best])
+        return tuple(
+            Hit(passage, score, rank, tuple(name for name, keys in holding if key in keys))
+            for rank, (passage, (key, score)) in enumerate(zip(passages, best, strict=True), start=1)
+        )
 
 
 class Tempered:
-    """A BM25 retriever whose scores are divided by the square root of the most that the question could score.
+    """A BM25 scorer whose scores are divided by the square root of the most that the question could score.
 
     BM25 grows with the number and the rarity of a question's words, cosine does not. Mean nDCG@10 over SciFact, 1,500
     machine-learning questions and Cranfield, each power at its best weight: 0.645 undivided, 0.646 by the root, 0.644
     by the whole. That is no difference; the root keeps a question of a hundred words from being one of BM25 alone.
     """
 
-    def __init__(self, inner: Retriever, statistics: TermStatistics, k1: float = 1.2) -> None:
+    def __init__(self, inner: Scorer, statistics: TermStatistics, k1: float = 1.2) -> None:
         self._inner, self._statistics, self._k1 = inner, statistics, k1
         self.name = inner.name
 
-    def retrieve(self, question: Question, k: int) -> Ranking:
+    def scores(self, question: Question, k: int) -> Scores:
         """Scores are at least 0; in practice rarely above 10."""
-        hits = self._inner.retrieve(question, k)
+        scores = self._inner.scores(question, k)
         most = sum(map(self._statistics.idf, self._statistics.terms(question.text))) * (self._k1 + 1)
-        return tuple(replace(hit, score=hit.score / math.sqrt(most)) for hit in hits)
+        return [(key, score / math.sqrt(most)) for key, score in scores]
 
 
 class Feedback:
-    """A vector retriever asked a second time, by a question moved towards the best passages that another one found.
+    """A vector scorer asked a second time, by a question moved towards the best passages that another one found.
 
     The new vector is q + `weight` · the mean of the best `passages` passages' vectors, at unit length (Rocchio 1971,
     on vectors as Li et al. 2022 have it).
@@ -53,7 +59,7 @@ class Feedback:
 
     def __init__(
         self,
-        dense: VectorRetriever,
+        dense: VectorScorer,
         first: Retriever,
         encoder: Encoder,
         text: Callable[[Passage], str],
@@ -64,7 +70,7 @@ class Feedback:
         self._weight, self._passages = weight, passages
         self.name = dense.name
 
-    def retrieve(self, question: Question, k: int) -> Ranking:
+    def scores(self, question: Question, k: int) -> Scores:
         """Scores are cosines with the moved question."""
         found = self._first.retrieve(question, self._passages)
         vector = self._encoder.encode([question.text])
