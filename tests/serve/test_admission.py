@@ -100,10 +100,13 @@ def test_what_comes_beyond_the_places_is_sent_away_at_once_and_those_who_have_on
     assert full.ask().headers["content-type"] == "application/problem+json"
     for path in ("/healthz", "/readyz", "/metrics", "/v1/episodes", "/"):
         assert httpx.get(full.url + path).status_code == 200, path
-    assert "rag_questions_shed 6.0" in httpx.get(f"{full.url}/metrics").text
+    measures = httpx.get(f"{full.url}/metrics").text
+    assert "# TYPE rag_questions_shed_total counter\nrag_questions_shed_total 6.0\n" in measures
+    assert f"rag_http_requests_in_flight {cores() + WAITING + 1}.0" in measures  # the last one is its own
     full.answerer.let.set()
     assert [response.result().status_code for response in asked] == [200] * len(asked)
     assert full.held() == 0
+    eventually(lambda: "rag_http_requests_in_flight 1.0" in httpx.get(f"{full.url}/metrics").text)
     assert full.ask().status_code == 200
 
 

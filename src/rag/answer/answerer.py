@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from rag.answer.abstain import Why
 from rag.answer.answerability import Answerability
 from rag.answer.converse import standalone
 from rag.answer.drafting import Drafting, DraftValues, Tried
@@ -97,7 +98,7 @@ class Answerer:
         chosen: list[Candidate] = []
         ranked: list[Candidate] = []
         confidence = None if self.answerability is None else 0.0
-        reason: str | None = f"the corpus has no episode {', '.join(unknown)}"
+        reason: str | None = f"{Why.UNKNOWN_EPISODE} {', '.join(unknown)}"
         if not unknown:
             ranked = self._candidates(question, found)
             sure = None
@@ -115,7 +116,7 @@ class Answerer:
         if stop():
             return
         if drafting and drafting.refused:
-            chosen, reason = [], "the model finds no answer in the passages that were found"
+            chosen, reason = [], Why.MODEL_DECLINED
         drafted = len(passed)
         enough = self._values.keep * chosen[0].score if chosen else 0.0
         if not (drafting and drafting.whole(enough)):  # the corpus's own, as far as they are not said yet
@@ -126,7 +127,7 @@ class Answerer:
                     passed.append(sentence)
                     yield sentence
         if chosen and not passed:
-            reason = "what was found does not stand up to its own quote"
+            reason = Why.UNSUPPORTED
         answered = time.perf_counter()
         yield Answer(
             question=asked,

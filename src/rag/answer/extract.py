@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 
+from rag.answer.abstain import Why
 from rag.corpus.markers import DEFAULT_PATTERN, find_markers, plain
 from rag.ports import Encoder, TermStatistics
 from rag.records import AnswerSentence, Evidence, Hit, Passage, Question, Ranking, Sentence
@@ -230,7 +231,7 @@ def choose(
     the question states and the best candidate misses forbids an answer in any case.
     """
     if not ranked:
-        return [], "nothing in the corpus matches the question"
+        return [], Why.NOTHING_FOUND
     alone = [c for c in ranked if not question.named or set(question.named).issuperset(c.sentence.episodes)]
     # Asked of an episode, a sentence on a whole group of them is for want of a better one.
     best = next((c for c in alone if c.score >= values.keep * ranked[0].score), ranked[0])
@@ -238,7 +239,7 @@ def choose(
     if sure and not best.missing:
         reason = None
     elif sure is False and reason is None:
-        reason = "what was found is near, and not likely to be the answer"
+        reason = Why.UNLIKELY
     if reason is not None:
         return [], reason
     # Each episode that the question names has its say; where it names one or none, the best sentence does.
@@ -265,13 +266,13 @@ def choose(
 def _lacking(question: Question, best: Candidate, values: ExtractValues) -> str | None:
     """What the best candidate lacks."""
     if best.missing:
-        return f"nothing near the question names {', '.join(sorted(best.missing))}"
+        return f"{Why.WORDS_MISSING} {', '.join(sorted(best.missing))}"
     if best.score < (values.least_named if question.named else values.least_score):
-        return "no sentence of the corpus is close enough to the question"
+        return Why.TOO_FAR
     if best.coverage < values.least_coverage and not question.named:
-        return "the corpus does not cover what the question asks about"
+        return Why.NOT_COVERED
     if not best.valued and AMOUNT.search(question.text):
-        return "the corpus gives no such figure"
+        return Why.NO_FIGURE
     return None
 
 

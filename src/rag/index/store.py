@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from rag.errors import IndexBusy, IndexUnusable, IndexUnwritable
@@ -86,6 +87,18 @@ class Manifest:
             if missing := sorted(FILES - values["files"].keys()):
                 raise IndexUnusable(f"{path} does not list {missing[0]}; mend it with `rag index --rebuild`")
             return cls(**values | {"encoder": EncoderCard(**values["encoder"])})
+
+
+def built(generation: str) -> float | None:
+    """When the build began that a generation is named by, in seconds since 1970, UTC; None where its name says no time.
+
+    >>> built("20260531T120000-0da5f497-9543")
+    1780228800.0
+    """
+    try:
+        return datetime.strptime(generation.partition("-")[0] + "+0000", "%Y%m%dT%H%M%S%z").timestamp()
+    except ValueError:
+        return None
 
 
 class IndexFolder:

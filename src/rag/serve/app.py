@@ -66,6 +66,7 @@ def create_app(
     registry = CollectorRegistry()
     measures = Measures(registry)
     state = State(lambda: measures.of(open_service()), changed)
+    measures.state(state)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

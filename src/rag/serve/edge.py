@@ -9,7 +9,7 @@ import uuid
 from urllib.parse import unquote_plus
 
 import anyio
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -53,6 +53,7 @@ class Edge:
         labels = ["route", "method"]
         self._requests = Counter("rag_http_requests", "Requests answered.", [*labels, "status"], registry=registry)
         self._seconds = Histogram("rag_http_request_seconds", "Seconds a request.", labels, registry=registry)
+        self._under_way = Gauge("rag_http_requests_in_flight", "Requests under way, this one too.", registry=registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -75,6 +76,7 @@ class Edge:
             await send(message)
 
         began = time.perf_counter()
+        self._under_way.inc()
         try:
             most = MAX_CONVERSATION if scope["path"] in _CONVERSATIONS else MAX_BODY
             replay, late = None, True
@@ -98,6 +100,7 @@ class Edge:
             route = getattr(scope.get("route"), "path", "unmatched")
             method = scope["method"] if scope["method"] in _METHODS else "OTHER"
             seconds = time.perf_counter() - began
+            self._under_way.dec()
             self._requests.labels(route, method, str(status)).inc()
             self._seconds.labels(route, method).observe(seconds)
             told = {"route": route, "method": method, "status": status, "milliseconds": round(1000 * seconds, 1)}
