@@ -36,8 +36,10 @@ class Held:
     inner: Answerer
     let: threading.Event = field(default_factory=threading.Event)
     working: int = 0
+    examples: int = 0
 
     def ask(self, *arguments: Any, **options: Any) -> Any:
+        self.examples += 1
         return self.inner.ask(*arguments, **options)  # of the examples on the first page
 
     def stream(self, *arguments: Any, **options: Any) -> Iterator[Event]:
@@ -115,6 +117,33 @@ def test_a_browser_is_shown_a_page_that_tries_again(full: Full) -> None:
     page = httpx.get(f"{full.url}/", params={"q": QUESTION}, headers={"accept": "text/html"})
     assert (page.status_code, page.headers["retry-after"]) == (503, "2")
     assert "Too much is asked at once" in page.text
+
+
+def test_the_examples_of_the_first_page_wait_for_a_core_in_one_place_for_all_its_readers(full: Full) -> None:
+    fill(full, cores())
+    with ThreadPoolExecutor(3) as pool:
+        pages = [pool.submit(httpx.get, full.url, timeout=20) for _ in range(3)]
+        eventually(lambda: full.held() == cores() + 1)
+        assert full.answerer.examples == 0
+        full.answerer.let.set()
+        assert all("For example" in page.result().text for page in pages)
+    assert full.answerer.examples == 1
+
+
+def test_the_first_page_comes_without_examples_where_every_place_is_taken_and_sends_nobody_away(full: Full) -> None:
+    fill(full, cores() + WAITING)
+    assert "For example" not in httpx.get(full.url).text
+    assert "rag_questions_shed_total 0.0" in httpx.get(f"{full.url}/metrics").text
+    full.answerer.let.set()
+    eventually(lambda: "For example" in httpx.get(full.url).text)
+
+
+def test_examples_that_fail_leave_the_first_page_without_them(full: Full) -> None:
+    full.answerer.inner = cast(Answerer, None)
+    page = httpx.get(full.url, headers={"accept": "text/html"})
+    assert page.status_code == 200
+    assert "For example" not in page.text
+    assert full.held() == 0
 
 
 @pytest.mark.parametrize("more", [{}, {"stream": True}])

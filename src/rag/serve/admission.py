@@ -63,13 +63,18 @@ class Admission:
         """A place for a request, who has it until its work is done or the request ends. Raises Busy at once."""
         if drafting:
             return Place(self._drafts, lambda: None)
-        if self.held >= self._most:
+        if self.full:
             self.shed += 1
             raise Busy("more questions wait here than can be answered soon; ask again in a moment")
         self.held += 1
         place = Place(self._limiter, self._give_back)
         request.scope[_HELD].append(place)
         return place
+
+    @property
+    def full(self) -> bool:
+        """Whether the next question is sent away."""
+        return self.held >= self._most
 
     def _give_back(self) -> None:
         self.held -= 1

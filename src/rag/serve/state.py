@@ -39,6 +39,10 @@ class Current:
                 self._made[make] = make(self.service)
             return cast("Made", self._made[make])
 
+    def known(self, make: Callable[[Service], Made]) -> Made | None:
+        """The same where it is made already, else None, at once."""
+        return cast("Made | None", self._made.get(make))
+
 
 class State:
     """The service, or why there is none yet."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import anyio
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -70,6 +71,18 @@ class AskedIn(BaseModel):
 def router(site: Site, admission: Admission) -> APIRouter:
     """`/` and what is kept of an answer; questions for a language model have threads of their own, by `admission`."""
     out = APIRouter(include_in_schema=False)
+    making = anyio.Lock()
+
+    async def home(request: Request, asked: AskedIn, problem: str | None = None) -> Response:
+        """The first page. Its examples are asked once an index, in a place for questions; without one, left out."""
+        current = site.state.current()
+        async with making:
+            if current.known(examples) is None and not admission.full:
+                try:
+                    await admission.place(request).run(current.made, examples)
+                except Exception:
+                    _log.exception("the examples failed")
+        return await site.page(lambda current: _home(site, current, asked, problem))
 
     @out.api_route("/", methods=["GET", "HEAD"])
     async def ask(asked: Annotated[AskedIn, Query()], request: Request) -> Response:
@@ -77,13 +90,12 @@ def router(site: Site, admission: Admission) -> APIRouter:
         if request.method == "HEAD":
             return Response(media_type="text/html")
         if not asked.q.strip():
-            return await site.page(lambda current: _home(site, current, asked))
+            return await home(request, asked)
         current = site.state.current()
         try:
             stream = stream_of(current.service, asked)
         except QuestionError as error:
-            problem = plainly(error)
-            return await site.page(lambda current: _home(site, current, asked, problem))
+            return await home(request, asked, plainly(error))
         drafter = current.service.drafter(asked.generator)
         place = admission.place(request, drafter is not None)
         values = await run_sync(lambda: shared(current) | _asking(current, asked))
@@ -121,7 +133,7 @@ def plainly(error: QuestionError) -> str:
 def _home(site: Site, current: Current, asked: AskedIn, problem: str | None = None) -> Response:
     held = catalogue(current)
     counts = [("episode", len(held.episodes)), *((kind, len(of)) for kind, of in held.documents.items())]
-    shown = {"problem": problem, "counts": counts, "examples": current.made(examples)}
+    shown = {"problem": problem, "counts": counts, "examples": current.known(examples)}
     return site.show(current, "home.html", 422 if problem else 200, **_asking(current, asked), **shown)
 
 
