@@ -19,7 +19,7 @@ WORKDIR /app
 RUN useradd --system --uid 10001 --no-create-home rag
 COPY requirements.lock pyproject.toml README.md LICENSE ./
 COPY src src
-RUN pip install --no-cache-dir --constraint requirements.lock '.[llm]'
+RUN pip install --no-cache-dir --constraint requirements.lock '.[llm,otel]'
 COPY --from=build /app/index index
 USER 10001
 EXPOSE 8000

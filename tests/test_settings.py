@@ -89,11 +89,14 @@ def test_nothing_set_means_no_model() -> None:
         ({"RAG_LLM_BASE_URL": "http://a:99999/v1", "RAG_LLM_MODEL": "m"}, "no http address"),
         ({"RAG_LLM_BASE_URL": "http://a b/v1", "RAG_LLM_MODEL": "m"}, "no http address"),
         ({"RAG_API_KEY": "sk-1"}, "api_key"),
+        ({"RAG_SERVE__TRACES": "ftp://a.example/sk-1"}, "http://127.0.0.1:4318"),
+        ({"RAG_SERVE__TRACES": "http://me:sk-1@a.example"}, "OTEL_EXPORTER_OTLP_HEADERS"),
+        ({"RAG_SERVE__TRACES": "http://a.example?key=sk-1"}, "holds a query"),
         ({"RAG_LLM": "sk-1", "RAG_LLM_MODEL": "m"}, "set llm.NAME"),
         ({"RAG_LLM_API_KEY": "sk-1", "RAG_LLM_API_KEY__X": "m"}, "set api_key.NAME"),
     ],
 )
-def test_a_language_model_that_cannot_serve_is_refused_without_its_key(environment: dict[str, str], why: str) -> None:
+def test_an_address_that_cannot_serve_is_refused_without_its_key(environment: dict[str, str], why: str) -> None:
     with pytest.raises(SettingsError) as refused:
         read(**environment)
     assert why in str(refused.value)

@@ -261,6 +261,7 @@ def index_command(
 @click.option("--origin", multiple=True, metavar="URL", help="Pages of this origin may ask too (CORS).")
 @click.option("--log", type=click.Choice(["text", "json"]), help="How the log is written to stderr; text by default.")
 @click.option("--log-questions", is_flag=True, default=None, help="Let the log hold what is asked.")
+@click.option("--traces", metavar="URL", help="Send OpenTelemetry spans to this collector (OTLP over HTTP).")
 @click.pass_context
 def serve(
     ctx: click.Context,
@@ -273,13 +274,14 @@ def serve(
     origin: tuple[str, ...],
     log: str | None,
     log_questions: bool | None,
+    traces: str | None,
 ) -> None:
     """Serve a page to ask on, and an API, described at /docs."""
     from rag.assemble import index_token, open_generator, open_service
     from rag.serve.server import run
 
     flags: dict[str, object] = {"keys": keys, "rate": rate, "proxies": proxy or None, "origins": origin or None}
-    flags |= {"log": log, "log_questions": log_questions}
+    flags |= {"log": log, "log_questions": log_questions, "traces": traces}
     chosen = settings(ctx, **{f"serve__{flag}": value for flag, value in flags.items()})
     generator = open_generator(chosen)
     values = chosen.serve
@@ -298,6 +300,7 @@ def serve(
         origins=values.origins,
         log_format=values.log,
         log_questions=values.log_questions,
+        traces=values.traces,
     )
 
 

@@ -24,6 +24,7 @@ EXTRAS = {
     "llm": "a language model behind an endpoint",
     "local": "a language model in this process",
     "mcp": "serving MCP clients",
+    "otel": "`rag serve --traces`",
     "watch": "`rag index --watch`",
 }
 _NAMED = 3  # documents that are named, of those that are wrong

@@ -84,15 +84,15 @@ class SearchSettings(_Section):
     k: int = Field(default=10, ge=1, le=100)
 
 
-def _endpoint(text: str) -> str:
+def _endpoint(text: str, example: str = "http://127.0.0.1:11434/v1", key: str = "RAG_LLM_API_KEY") -> str:
     try:
         parts, _ = (split := urlsplit(text)), split.port
     except ValueError as error:
         raise ValueError(f"is no http address ({error})") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in text):
-        raise ValueError("is no http address; write it as http://127.0.0.1:11434/v1")
+        raise ValueError(f"is no http address; write it as {example}")
     if parts.username or parts.password:
-        raise ValueError("holds a name or password; give a key as RAG_LLM_API_KEY")
+        raise ValueError(f"holds a name or password; give a key as {key}")
     return text.rstrip("/")
 
 
@@ -133,6 +133,13 @@ def _network(text: str) -> str:
     return text
 
 
+def _collector(text: str) -> str:
+    address = _endpoint(text, "http://127.0.0.1:4318", "OTEL_EXPORTER_OTLP_HEADERS=authorization=…")
+    if "?" in address or "#" in address:
+        raise ValueError("holds a query; give a key as OTEL_EXPORTER_OTLP_HEADERS=authorization=…")
+    return address
+
+
 def _origin(text: str) -> str:
     try:
         parts, _ = (split := urlsplit(text)), split.port
@@ -158,7 +165,8 @@ class ServeSettings(_Section):
     `NAME SHA256HEX` lines (`rag keys`); without it, everyone is answered. `rate` is how many requests a minute each
     key, else each address, may make; 0 is without limit. `proxies` are the addresses whose word on whom they forward
     for is believed. Pages of `origins` may ask, and read what is answered; without any, only this server's own.
-    `log` is the format of its log, which holds what was asked only with `log_questions`.
+    `log` is the format of its log, which holds what was asked only with `log_questions`. `traces` is the collector
+    that spans are sent to, as OTLP over HTTP; without one, none are made.
     """
 
     waiting: int = Field(default=64, ge=0, le=100_000)
@@ -169,6 +177,7 @@ class ServeSettings(_Section):
     origins: Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_words)] = ()
     log: Literal["text", "json"] = "text"
     log_questions: bool = False
+    traces: Annotated[str, AfterValidator(_collector)] | None = None
 
 
 def _id_pattern(text: str) -> str:
@@ -230,7 +239,7 @@ def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapp
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         message = first["msg"].removeprefix("Value error, ")
-        secret = where.split(".")[0] == "llm" or first["type"] == "extra_forbidden"  # it may be a key
+        secret = where.startswith(("llm", "serve.traces")) or first["type"] == "extra_forbidden"  # it may be a key
         found = "" if secret else f" (found {first.get('input')!r})"
         raise SettingsError(f"setting {where!r}: {message}{found}") from None
 

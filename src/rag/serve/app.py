@@ -40,7 +40,10 @@ from rag.serve.web.static import Static
 from rag.wire import answer_json, document_json, episode_json, search_json
 
 if TYPE_CHECKING:
+    from fastapi.telemetry import TelemetryConfig
+
     from rag.assemble import Service
+    from rag.serve.traces import Traces
 
 
 def create_app(
@@ -53,6 +56,7 @@ def create_app(
     rate: int = 0,
     origins: Sequence[str] = (),
     log_questions: bool = False,
+    traces: Traces | None = None,
 ) -> FastAPI:
     """The application; it answers `/healthz` at once and opens the service behind it, off the event loop.
 
@@ -61,11 +65,17 @@ def create_app(
     as many are answered at once as there are cores, `waiting` wait, and what comes beyond is told to come again. Beside
     this machine's own, the server answers to `names`. With `keys`, a file, it answers those who bear one; raises
     UserError where the file holds none. Above 0, `rate` is how many requests a minute each key, else each address, may
-    make. Pages of `origins` may ask too. The log holds what was asked only with `log_questions`.
+    make. Pages of `origins` may ask too. The log holds what was asked only with `log_questions`. Spans
+    go to `traces`.
     """
     registry = CollectorRegistry()
     measures = Measures(registry)
-    state = State(lambda: measures.of(open_service()), changed)
+
+    def opened() -> Service:
+        service = measures.of(open_service())
+        return traces.of(service) if traces else service
+
+    state = State(opened, changed)
     measures.state(state)
 
     @asynccontextmanager
@@ -74,8 +84,17 @@ def create_app(
             group.start_soon(state.keep)
             yield
             group.cancel_scope.cancel()
+        if traces:
+            await run_sync(traces.close)
 
-    app = FastAPI(title="podcast-rag", version=version("podcast-rag"), lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="podcast-rag",
+        version=version("podcast-rag"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        telemetry=_NOTHING_TOLD,
+    )
     app.add_middleware(Returned)
     if rate:
         app.add_middleware(Rate, minute=rate)
@@ -91,6 +110,10 @@ def create_app(
         )
     app.add_middleware(Named, names=names, origins=origins)
     app.add_middleware(Edge, registry=registry, log_questions=log_questions)
+    if traces:
+        from rag.serve.traces import Traced
+
+        app.add_middleware(Traced, traces=traces)
     site, admission = Site(state), Admission(waiting=waiting, drafts=drafts)
     measures.admission(admission)
     add_handlers(app, state, site)
@@ -106,6 +129,10 @@ def create_app(
         return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
     return app
+
+
+_NOTHING_TOLD: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""FastAPI's own telemetry tells query strings and errors, and the environment can turn it on."""
 
 
 def _responses(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:

@@ -97,8 +97,7 @@ class Edge:
             failure = problem(500, f"something went wrong here; the server's log has it as request {request_id}")
             await failure(scope, receive, send_named)
         finally:
-            route = getattr(scope.get("route"), "path", "unmatched")
-            method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+            route, method = kind_of(scope)
             seconds = time.perf_counter() - began
             self._under_way.dec()
             self._requests.labels(route, method, str(status)).inc()
@@ -108,6 +107,12 @@ class Edge:
                 told["query"] = unquote_plus(scope["query_string"].decode("latin-1"))
                 told["body"] = body.decode("utf-8", "replace")
             _log.info("%s %s", method, path_of(scope["path"]), extra=told)
+
+
+def kind_of(scope: Scope) -> tuple[str, str]:
+    """The route and method of a request that is over, each of few values."""
+    method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+    return getattr(scope.get("route"), "path", "unmatched"), method
 
 
 async def _bounded(scope: Scope, receive: Receive, most: int) -> tuple[Receive | None, bytes]:

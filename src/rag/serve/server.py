@@ -19,6 +19,7 @@ from rag.serve.app import create_app
 
 if TYPE_CHECKING:
     from rag.assemble import Service
+    from rag.serve.traces import Traces
 
 
 def run(
@@ -34,13 +35,15 @@ def run(
     origins: Sequence[str] = (),
     log_format: log.Format = "text",
     log_questions: bool = False,
+    traces: str | None = None,
 ) -> None:
     """Serve until told to stop; requests under way then have ten seconds. Raises OSError where it cannot listen.
 
     `names` are further names that readers call this machine by, `keys` the file of those who may ask; None is everyone.
     At most `waiting` questions wait for a core. `rate` is in requests a minute, 0 without limit. `proxies` are believed
     whom they forward for, and nobody else is. Pages of `origins` may ask too. The log goes to
-    stderr, and holds what was asked only with `log_questions`.
+    stderr, and holds what was asked only with `log_questions`. Spans go to the collector at `traces`; None is nowhere.
+    Raises UserError where there is one and the extra `otel` is missing.
     """
     log.configure(log_format, log_questions)
     app = create_app(
@@ -52,10 +55,17 @@ def run(
         rate=rate,
         origins=origins,
         log_questions=log_questions,
+        traces=_traces(traces) if traces else None,
     )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn, once it has drained, raises the signal again
     with listen(host, port) as listening, suppress(KeyboardInterrupt):
         uvicorn.Server(configured(app, proxies)).run(sockets=[listening])
+
+
+def _traces(address: str) -> Traces:
+    from rag.serve.traces import Traces, collector
+
+    return Traces(collector(address))
 
 
 def configured(app: ASGIApp, proxies: Sequence[str]) -> uvicorn.Config:
