@@ -47,6 +47,8 @@ class Service:
     """Reads the index's large files whole, which opening did not. Raises IndexUnusable."""
     vectors: Callable[[], tuple[int, int]] = lambda: (0, 0)
     """How often a question's vector was at hand, and how often it was made."""
+    answers: Callable[[], tuple[int, int]] = lambda: (0, 0)
+    """The same of answers."""
 
     def drafter(self, name: str | None = None) -> Generator | None:
         """The generator of that name ("llm", or None for "extractive"). Raises UserError where there is none."""
@@ -139,7 +141,6 @@ def _open_service(settings: Settings, distinct: bool, generator: Generator | Non
     import numpy as np
 
     from rag.answer.answerability import Answerability
-    from rag.answer.answerer import Answerer
     from rag.answer.drafting import DraftValues
     from rag.answer.remember import RememberingAnswerer
     from rag.corpus.split import index_text, term_text
@@ -198,7 +199,7 @@ def _open_service(settings: Settings, distinct: bool, generator: Generator | Non
     if distinct:
         retriever = Distinct(retriever, sparse)
     answerability = Answerability(encoder, inner.tokens, sparse, id_pattern=manifest.id_pattern)
-    answerer = (partial(RememberingAnswerer, most=answers) if answers else Answerer)(
+    answerer = RememberingAnswerer(
         retriever,
         encoder,
         sparse,
@@ -206,6 +207,7 @@ def _open_service(settings: Settings, distinct: bool, generator: Generator | Non
         id_pattern=manifest.id_pattern,
         answerability=answerability,
         draft=DraftValues(settings.llm.answer),
+        most=answers,
     )
     return Service(
         library,
@@ -217,6 +219,7 @@ def _open_service(settings: Settings, distinct: bool, generator: Generator | Non
         settings.generator,
         partial(verify, folder, manifest, whole=True),
         lambda: (encoder.hits, encoder.misses),
+        lambda: (answerer.hits, answerer.misses),
     )
 
 

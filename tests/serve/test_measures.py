@@ -73,23 +73,24 @@ def test_an_abstention_of_the_answerer_s_is_counted_by_its_reason(service: Servi
 
 
 @pytest.mark.usefixtures("impatient")
-def test_counts_of_vectors_outlast_the_index_that_made_them(service: Service) -> None:
+@pytest.mark.parametrize("field, name", [("vectors", "rag_question_vectors"), ("answers", "rag_answers_kept")])
+def test_counts_outlast_the_index_that_made_them(service: Service, field: str, name: str) -> None:
     current = [(3, 4)]
 
     def open_service() -> Service:
         counts = current[0]
-        return replace(service, vectors=lambda: counts)
+        return replace(service, **{field: lambda: counts})  # type: ignore[arg-type]
 
     with served(open_service, lambda: current[0]) as url, httpx.Client(base_url=url) as client:
 
         def counted() -> list[float]:
             found = scrape(client)
-            return [found.get(f'rag_question_vectors_total{{found="{name}"}}', 0) for name in ("hit", "miss")]
+            return [found.get(f'{name}_total{{found="{at}"}}', 0) for at in ("hit", "miss")]
 
         eventually(lambda: counted() == [3, 4])
         current[0] = (1, 2)
         eventually(lambda: counted() == [4, 6])
-        assert "# TYPE rag_question_vectors_total counter" in client.get("/metrics").text
+        assert f"# TYPE {name}_total counter" in client.get("/metrics").text
 
 
 @pytest.mark.usefixtures("impatient")

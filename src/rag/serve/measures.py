@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _OTHER = "other"
 """A reason that is none of ours."""
+_AtHand = Callable[[], tuple[int, int]]
+"""How often something was at hand, and how often it was made."""
 _Counts = Mapping[tuple[str, ...], int]
 """Of each combination of labels."""
 
@@ -54,16 +57,19 @@ class Measures:
             "rag_index_built_timestamp_seconds", "When it was built.", ["generation"], registry=registry
         )
         self._held = Gauge("rag_questions_held", "Questions that work or wait for a core.", registry=registry)
-        self._vectors: Callable[[], tuple[int, int]] = lambda: (0, 0)
-        registry.register(
-            _Kept("rag_question_vectors", "Vectors of questions at hand or made.", ["found"], self._found)
-        )
+        self._vectors: _AtHand = lambda: (0, 0)
+        self._kept: _AtHand = lambda: (0, 0)
+        for name, help, read in (
+            ("rag_question_vectors", "Vectors of questions at hand or made.", lambda: self._vectors()),
+            ("rag_answers_kept", "Answers at hand or made.", lambda: self._kept()),
+        ):
+            registry.register(_Kept(name, help, ["found"], partial(_found, read)))
 
     def of(self, service: Service) -> Service:
         """The same service, what it answers measured; it is the one that serves from now on."""
         info = service.library.info
-        (hits, misses), now = self._vectors(), service.vectors
-        self._vectors = lambda: (hits + now()[0], misses + now()[1])  # an index counts its own
+        self._vectors = _going_on(self._vectors, service.vectors)
+        self._kept = _going_on(self._kept, service.answers)
         self._index.clear()
         self._index.labels(info.generation).set(info.passages)
         self._built.clear()
@@ -96,9 +102,16 @@ class Measures:
             for stage, milliseconds in event.timings_ms.items():
                 self._stages.labels(stage).observe(milliseconds / 1000)
 
-    def _found(self) -> _Counts:
-        hits, misses = self._vectors()
-        return {("hit",): hits, ("miss",): misses}
+
+def _found(read: _AtHand) -> _Counts:
+    hits, misses = read()
+    return {("hit",): hits, ("miss",): misses}
+
+
+def _going_on(before: _AtHand, now: _AtHand) -> _AtHand:
+    """An index counts its own; here they go on from those of the index before."""
+    hits, misses = before()
+    return lambda: (hits + now()[0], misses + now()[1])
 
 
 class _Kept(Collector):
