@@ -73,7 +73,7 @@ def test_an_abstention_of_the_answerer_s_is_counted_by_its_reason(service: Servi
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("field, name", [("vectors", "rag_question_vectors"), ("answers", "rag_answers_kept")])
+@pytest.mark.parametrize(("field", "name"), [("vectors", "rag_question_vectors"), ("answers", "rag_answers_kept")])
 def test_counts_outlast_the_index_that_made_them(service: Service, field: str, name: str) -> None:
     current = [(3, 4)]
 
