@@ -249,15 +249,26 @@ def index_command(
             build()
 
 
+keys_option = click.option(
+    "--keys", type=click.Path(path_type=Path, dir_okay=False), help="Answer only who has a key in FILE (over HTTP)."
+)
+rate_option = click.option(
+    "--rate", type=click.IntRange(0), help="Requests a minute for each key or address; 0 is without limit."
+)
+proxy_option = click.option(
+    "--proxy", multiple=True, metavar="ADDRESS", help="Believe this proxy whom it forwards for."
+)
+
+
 @main.command()
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="Address to bind; the default is this machine alone."
 )
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 @click.option("--name", multiple=True, help="A further name that readers call this machine by; may be given again.")
-@click.option("--keys", type=click.Path(path_type=Path, dir_okay=False), help="Answer only who has a key in FILE.")
-@click.option("--rate", type=click.IntRange(0), help="Requests a minute for each key or address; 0 is without limit.")
-@click.option("--proxy", multiple=True, metavar="ADDRESS", help="Believe this proxy whom it forwards for.")
+@keys_option
+@rate_option
+@proxy_option
 @click.option("--origin", multiple=True, metavar="URL", help="Pages of this origin may ask too (CORS).")
 @click.option("--log", type=click.Choice(["text", "json"]), help="How the log is written to stderr; text by default.")
 @click.option("--log-questions", is_flag=True, default=None, help="Let the log hold what is asked.")
@@ -319,18 +330,41 @@ def keys_command(file: Path, name: str) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind with --http.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8001, show_default=True)
 @click.option("--name", multiple=True, help="A further name that clients call this machine by; may be given again.")
+@keys_option
+@rate_option
+@proxy_option
 @click.pass_context
-def mcp(ctx: click.Context, http: bool, host: str, port: int, name: tuple[str, ...]) -> None:
+def mcp(
+    ctx: click.Context,
+    http: bool,
+    host: str,
+    port: int,
+    name: tuple[str, ...],
+    keys: Path | None,
+    rate: int | None,
+    proxy: tuple[str, ...],
+) -> None:
     """Serve the tools ask, search and get_document to MCP clients."""
     from rag.assemble import index_token, open_generator, open_service
     from rag.serve.mcp import run_http, run_stdio
 
-    chosen = settings(ctx)
+    chosen = settings(ctx, serve__keys=keys, serve__rate=rate, serve__proxies=proxy or None)
+    values = chosen.serve
     generator = open_generator(chosen)
-    opening = partial(open_service, chosen, generator=generator, answers=chosen.serve.answers if http else 0)
+    opening = partial(open_service, chosen, generator=generator, answers=values.answers if http else 0)
     changed = partial(index_token, chosen)
     if http:
-        run_http(opening, changed, host, port, name)
+        run_http(
+            opening,
+            changed,
+            host,
+            port,
+            name,
+            keys=values.keys,
+            rate=values.rate,
+            proxies=values.proxies,
+            log_format=values.log,
+        )
     else:
         run_stdio(opening, changed)
 

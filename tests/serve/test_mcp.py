@@ -14,8 +14,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -24,10 +24,12 @@ from typing import Any, cast
 
 import anyio
 import httpx
+import httpx2
 import mcp_types as types
 import pytest
 import uvicorn
 from mcp import Client, MCPError, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
 
 from fakes import HashedTokens
 from rag.answer.answerer import Answerer
@@ -39,6 +41,7 @@ from rag.index.library import IndexLibrary, write_library
 from rag.index.sparse import RankBM25Retriever
 from rag.records import Document, Filters, IndexInfo, Message, Paragraph, Question, Ranking
 from rag.search.query import understand
+from rag.serve.keys import add_key
 from rag.serve.mcp import MAX_BODY, MAX_TURN, MAX_TURNS, UNFORESEEN, create_app, create_server, run_http, run_stdio
 from rag.wire import answer_json, document_json, episode_json, search_json
 
@@ -558,6 +561,28 @@ def test_only_names_of_this_machine_reach_it_over_http(url: str, service: Servic
         assert refused(f"{address}/mcp", "pod.example:8000") == 0
         assert refused(f"{address}/mcp", "0.0.0.0:8000") == 421
         assert refused(f"{address}/mcp", "evil.example") == 421
+
+
+def test_over_http_keys_and_rates_hold_as_they_do_for_the_api(service: Service, tmp_path: Path) -> None:
+    held = {"authorization": f"Bearer {add_key(tmp_path / 'keys', 'ada')}"}
+    with listening(create_app(lambda: service, keys=tmp_path / "keys", rate=20)) as address:
+
+        @asynccontextmanager
+        async def connect() -> AsyncIterator[Client]:
+            async with (
+                httpx2.AsyncClient(headers=held) as http,
+                Client(streamable_http_client(f"{address}/mcp", http_client=http)) as client,
+            ):
+                yield client
+
+        def pinged(**headers: str) -> int:
+            json = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+            accept = {"accept": "application/json, text/event-stream"}
+            return httpx.post(f"{address}/mcp", json=json, headers=accept | headers).status_code
+
+        assert pinged() == pinged(authorization="Bearer another") == 401
+        assert "[E026]" in text_of(call(connect, "ask", question="what did the training run cost"))
+        assert 429 in [pinged(**held) for _ in range(20)]
 
 
 def test_a_body_that_is_too_large_is_refused_over_http(url: str) -> None:

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from urllib.parse import quote, unquote
 
@@ -28,9 +29,12 @@ from starlette.applications import Starlette
 from rag.errors import NotFound, RagError, UserError
 from rag.records import Answer, Document, Filters, Turn
 from rag.search.query import MAX_CHARS, understand
+from rag.serve import log
+from rag.serve.keys import Keyed, Keys
 from rag.serve.models import AnswerOut, CitingSentenceOut, DocumentOut, SearchOut
 from rag.serve.plaintext import answer_text, document_text, hits_text, printable
-from rag.serve.server import listen
+from rag.serve.rate import Rate
+from rag.serve.server import configured, listen
 from rag.serve.state import State
 from rag.wire import answer_json, document_json, episode_json, search_json
 
@@ -435,8 +439,13 @@ def create_app(
     changed: Callable[[], object] = lambda: None,
     host: str = "127.0.0.1",
     names: Sequence[str] = (),
+    keys: Path | None = None,
+    rate: int = 0,
 ) -> Starlette:
     """The server over streamable HTTP, at `/mcp`.
+
+    With `keys`, a file, it answers those who bear one; raises UserError where the file holds none. Above 0, `rate` is
+    how many requests a minute each key, else each address, may make.
 
     Requests whose Host or Origin is neither this machine's own name, nor `host`, nor one of `names` are refused (421,
     403), so that no web page can reach the server by a name that it points here. A body above `MAX_BODY` is 413.
@@ -444,7 +453,7 @@ def create_app(
     bound = {f"[{host}]" if ":" in host else host} - {"0.0.0.0", "[::]", ""}  # noqa: S104
     hosts = sorted({"127.0.0.1", "localhost", "[::1]", *bound, *names})
     origins = [f"{scheme}://{name}" for scheme in ("http", "https") for name in hosts]
-    return create_server(open_service, changed).streamable_http_app(
+    app = create_server(open_service, changed).streamable_http_app(
         max_request_body_size=MAX_BODY,
         max_sessions=MAX_SESSIONS,
         transport_security=TransportSecuritySettings(
@@ -452,6 +461,11 @@ def create_app(
             allowed_origins=[*origins, *(f"{origin}:*" for origin in origins)],
         ),
     )
+    if rate:
+        app.add_middleware(Rate, minute=rate)
+    if keys:  # around the rate, which counts by key
+        app.add_middleware(Keyed, keys=Keys(keys))
+    return app
 
 
 def run_http(
@@ -460,11 +474,18 @@ def run_http(
     host: str = "127.0.0.1",
     port: int = 8000,
     names: Sequence[str] = (),
+    keys: Path | None = None,
+    rate: int = 0,
+    proxies: Sequence[str] = (),
+    log_format: log.Format = "text",
 ) -> None:
     """Serve at `http://HOST:PORT/mcp` until told to stop; requests under way then have ten seconds.
 
-    `names` are further names that clients call this machine by. Raises OSError where it cannot listen.
+    `names` are further names that clients call this machine by, `keys` the file of those who may ask; None is everyone.
+    `rate` is in requests a minute, 0 without limit. `proxies` are believed whom they forward for, and nobody else is.
+    The log goes to stderr. Raises OSError where it cannot listen.
     """
-    app = create_app(open_service, changed, host, names)
+    log.configure(log_format)
+    app = create_app(open_service, changed, host, names, keys, rate)
     with listen(host, port) as listening, suppress(KeyboardInterrupt):
-        uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=10, server_header=False)).run(sockets=[listening])
+        uvicorn.Server(configured(app, proxies)).run(sockets=[listening])
