@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rag.errors import SettingsError
-from rag.settings import Settings, SplitSettings, read_settings
+from rag.settings import Settings, SplitSettings, read_settings, read_sound, setting_names
 
 
 def read(**environment: str) -> Settings:
@@ -102,3 +102,18 @@ def test_an_address_that_cannot_serve_is_refused_without_its_key(environment: di
     assert why in str(refused.value)
     assert "sk-1" not in str(refused.value)
     assert refused.value.__cause__ is None
+
+
+def test_what_is_sound_is_read_and_each_wrong_value_told(tmp_path: Path) -> None:
+    (tmp_path / "rag.toml").write_text('corpus = "texts"\nindx = "x"\nvectors = "sq8"\n[search]\nk = 500\ndepth = 30\n')
+    variables = {"RAG_SPLIT__MIN_CHARS": "900", "RAG_SERVE__PROXIES": "10.0.0.1,x", "RAG_VECTORS__A": "1"}
+    settings, wrong = read_sound(None, variables, {"search.retriever": "dense"})
+    assert sorted(error.setting for error in wrong) == ["indx", "search.k", "serve.proxies.1", "split", "vectors"]
+    assert (str(settings.corpus), settings.vectors, settings.search.depth) == ("texts", "sq8", 30)
+    assert (settings.search.k, settings.search.retriever, settings.serve.proxies) == (10, "dense", ())
+    with pytest.raises(SettingsError, match="setting 'vectors' is a section"):
+        read_settings(None, variables, {})
+
+
+def test_every_setting_has_a_name() -> None:
+    assert {"corpus", "search", "search.k", "llm.api_key", "serve.proxies"} <= set(setting_names())

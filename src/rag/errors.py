@@ -38,7 +38,11 @@ class CorpusError(UserError):
 
 
 class SettingsError(UserError):
-    """A setting is unknown or out of bounds."""
+    """A setting is unknown or out of bounds; `setting` is its name ("search.k"), "" where it is of none."""
+
+    def __init__(self, message: str, setting: str = "") -> None:
+        super().__init__(message)
+        self.setting = setting
 
 
 class QuestionError(UserError):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -26,6 +26,9 @@ from pydantic import (
 )
 
 from rag.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 PREFIX = "RAG_"
 NO_MODEL = "no language model is configured; set RAG_LLM_BASE_URL and RAG_LLM_MODEL, or RAG_LLM_GGUF to a file"
@@ -218,36 +221,83 @@ class Settings(_Section):
 
 def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
     """Merge the three sources. `file` None means `rag.toml` where there is one. Raises SettingsError."""
+    settings, wrong = read_sound(file, environment, flags)
+    for error in wrong:
+        raise error
+    return settings
+
+
+def read_sound(
+    file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]
+) -> tuple[Settings, list[SettingsError]]:
+    """The same, without what is wrong in the sources: defaults stand in its place, and each is told."""
     path = file or Path("rag.toml")
     values: dict[str, Any] = {}
+    wrong: list[SettingsError] = []
     if file is not None or path.exists():
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise SettingsError(f"{path} cannot be read: {error}") from error
-    for name, value in sorted(environment.items()):
-        if name.startswith(PREFIX) and not (name.startswith(f"{PREFIX}LLM_") and not value):  # as compose files unset
-            short = name.removeprefix(PREFIX).lower()
-            short = re.sub("^llm_(?!_)", "llm__", short)  # RAG_LLM_MODEL, as others spell theirs
-            _put(values, short.split("__"), value)
-    for name, value in flags.items():
-        if value is not None:
+            wrong.append(SettingsError(f"{path} cannot be read: {error}"))
+    variables = {setting_of(name): value for name, value in sorted(environment.items()) if name.startswith(PREFIX)}
+    given = {name: value for name, value in variables.items() if value or not name.startswith("llm.")}  # compose unsets
+    for name, value in (given | {name: value for name, value in flags.items() if value is not None}).items():
+        try:
             _put(values, name.split("."), value)
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
-        secret = where.startswith(("llm", "serve.traces")) or first["type"] == "extra_forbidden"  # it may be a key
-        found = "" if secret else f" (found {first.get('input')!r})"
-        raise SettingsError(f"setting {where!r}: {message}{found}") from None
+        except SettingsError as error:
+            wrong.append(error)
+    while True:
+        try:
+            return Settings.model_validate(values), wrong
+        except ValidationError as error:
+            for found in error.errors():
+                wrong.append(_told(found))
+                _drop(values, found["loc"])
+
+
+def setting_of(variable: str) -> str:
+    """The setting that an environment variable gives.
+
+    >>> setting_of("RAG_SEARCH__K"), setting_of("RAG_LLM_MODEL")
+    ('search.k', 'llm.model')
+    """
+    short = variable.removeprefix(PREFIX).lower()
+    return re.sub("^llm_(?!_)", "llm__", short).replace("__", ".")  # RAG_LLM_MODEL, as others spell theirs
+
+
+def setting_names(section: type[BaseModel] = Settings, before: str = "") -> list[str]:
+    """Of every setting, and of the sections that they stand in."""
+    names: list[str] = []
+    for name, field in section.model_fields.items():
+        names.append(before + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            names += setting_names(field.annotation, f"{before}{name}.")
+    return names
+
+
+def _told(found: ErrorDetails) -> SettingsError:
+    where = ".".join(map(str, found["loc"]))
+    message = found["msg"].removeprefix("Value error, ")
+    secret = where.startswith(("llm", "serve.traces")) or found["type"] == "extra_forbidden"  # it may be a key
+    shown = "" if secret else f" (found {found.get('input')!r})"
+    return SettingsError(f"setting {where!r}: {message}{shown}", where)
+
+
+def _drop(values: dict[str, Any], where: Sequence[str | int]) -> None:
+    """Take out a value; of a list, or of what is no section, the whole."""
+    *sections, last = where
+    for name in sections:
+        if not isinstance(inner := values[str(name)], dict):
+            last = name
+            break
+        values = inner
+    values.pop(str(last), None)
 
 
 def _put(values: dict[str, Any], names: list[str], value: Any) -> None:
     for name in names[:-1]:
         inner = values.setdefault(name, {})
         if not isinstance(inner, dict):
-            raise SettingsError(f"setting {name!r} is a section, found a value; set {name}.NAME")
+            raise SettingsError(f"setting {name!r} is a section, found a value; set {name}.NAME", name)
         values = inner
     values[names[-1]] = value
