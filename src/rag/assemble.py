@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rag.index.build import BuildReport
     from rag.index.encode import Progress
     from rag.index.library import IndexLibrary
+    from rag.index.store import Manifest
     from rag.ports import Generator, Retriever, Scorer
     from rag.records import Document, Filters, Passage
 
@@ -144,7 +145,6 @@ def _open_service(settings: Settings, distinct: bool, generator: Generator | Non
     from rag.answer.drafting import DraftValues
     from rag.answer.remember import RememberingAnswerer
     from rag.corpus.split import index_text, term_text
-    from rag.errors import IndexUnusable
     from rag.index.dense import PASSAGES, SENTENCES, DenseRetriever
     from rag.index.encode import ENCODER, OnnxEncoder, RememberedEncoder
     from rag.index.library import IndexLibrary
@@ -156,11 +156,7 @@ def _open_service(settings: Settings, distinct: bool, generator: Generator | Non
     from rag.search.fuse import convex, rrf, weighted
 
     folder, manifest = IndexFolder(settings.index).checked(whole=False)
-    if manifest.encoder.precision != settings.encoder.precision or not _names(manifest.encoder.name, settings):
-        raise IndexUnusable(
-            f"{settings.index} was built with {manifest.encoder.name} ({manifest.encoder.precision}), the settings say "
-            f"{settings.encoder.model} ({settings.encoder.precision}); build it with `rag index`"
-        )
+    same_encoder(settings, manifest)
     library = IndexLibrary(folder, IndexInfo(manifest.generation, manifest.passages, manifest.encoder.name))
     with reading(folder):
         keys, vectors = (np.load(folder / name, mmap_mode="r") for name in (KEYS, VECTORS))
@@ -223,8 +219,20 @@ def _open_service(settings: Settings, distinct: bool, generator: Generator | Non
     )
 
 
-def _names(encoder: str, settings: Settings) -> bool:
-    return settings.encoder.model.rstrip("/").rsplit("/", 1)[-1] == encoder.rsplit("/", 1)[-1]
+def same_encoder(settings: Settings, manifest: Manifest) -> None:
+    """Raises IndexUnusable where an index was built with another encoder than the settings name."""
+    from rag.errors import IndexUnusable
+
+    found, wanted = manifest.encoder, settings.encoder
+    if found.precision != wanted.precision or found.name.rsplit("/", 1)[-1] != _last(wanted.model):
+        raise IndexUnusable(
+            f"{settings.index} was built with {found.name} ({found.precision}), the settings say "
+            f"{wanted.model} ({wanted.precision}); build it with `rag index`"
+        )
+
+
+def _last(model: str) -> str:
+    return model.rstrip("/").rsplit("/", 1)[-1]
 
 
 def build_index(

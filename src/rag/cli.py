@@ -19,6 +19,7 @@ from rag.terminal import (
     console,
     generator_option,
     json_option,
+    one_line,
     print_json,
     progress,
     retriever_option,
@@ -478,30 +479,40 @@ def _show_hits(hits: Ranking, service: Service, neighbours: int) -> None:
             _indented(out, _line((text, "" if passage is hit.passage else "dim")), 4)
 
 
-_MARKS = {"good": ("✓", "green"), "poor": ("!", "yellow"), "bad": ("✗", "bold red")}
+_MARKS = {"ok": ("✓", "green"), "info": ("·", "cyan"), "warning": ("!", "yellow"), "broken": ("✗", "red")}
 
 
 @main.command()
+@click.option("--corpus", type=click.Path(path_type=Path), help="Folder of documents; corpus/ by default.")
+@click.option("--keys", type=click.Path(path_type=Path, dir_okay=False), help="The file of keys to be served with.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="To be served on.")
+@click.option("--model", "ask_model", is_flag=True, help="Ask the language model for a word, for at most 15 s.")
 @json_option
 @click.pass_context
-def doctor(ctx: click.Context, as_json: bool) -> None:
-    """Check this installation, its corpus and its index, and say how to mend what is wrong."""
+def doctor(
+    ctx: click.Context, corpus: Path | None, keys: Path | None, port: int, ask_model: bool, as_json: bool
+) -> None:
+    """Check this installation, its corpus and its index, and say how to mend what is wrong.
+
+    Changes nothing. Fails where something is broken; what is only worth mending or knowing is told.
+    """
     from dataclasses import asdict
 
-    from rag.doctor import examine
+    from rag.doctor.examine import examine
+    from rag.doctor.installation import Installation
 
+    flags = ctx.obj["flags"] | {"corpus": corpus, "serve.keys": keys}
     found = []
-    out = console()
-    for finding in examine(settings(ctx), os.environ):
-        found.append(finding)
+    for check, finding in examine(Installation(ctx.obj["config"], os.environ, flags, port, ask_model)):
+        found.append({"check": check, **asdict(finding)})
         if not as_json:
-            mark, style = _MARKS[finding.verdict]
-            mend = f" -> {finding.mend}" if finding.mend else ""
-            told = (mark, style) if out.is_terminal else finding.verdict
-            out.print(_line(told, f" {finding.subject}: {finding.found}", (mend, "bold")))
+            mark, colour = _MARKS[finding.grade]
+            told = click.style(mark, colour) if sys.stdout.isatty() else finding.grade
+            mend = click.style(f" -> {one_line(finding.mend)}", bold=True) if finding.mend else ""
+            click.echo(f"{told} {check}: {one_line(finding.found)}{mend}")  # not by rich, which may be what is missing
     if as_json:
-        print_json({"findings": list(map(asdict, found))})
-    if any(finding.verdict == "bad" for finding in found):
+        print_json({"findings": found})
+    if any(finding["grade"] == "broken" for finding in found):
         sys.exit(1)
 
 

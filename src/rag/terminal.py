@@ -49,8 +49,17 @@ def _finite(value: Any) -> Any:
 
 
 def say(text: str) -> None:
-    """A line on stderr; what no line can show, such as a file name's line break, is written as Python would."""
-    click.echo("".join(c if c.isprintable() else repr(c)[1:-1] for c in text), err=True)
+    """A line on stderr."""
+    click.echo(one_line(text), err=True)
+
+
+def one_line(text: str) -> str:
+    r"""Text whose characters that no line can show, such as a file name's line break, are written as Python would.
+
+    >>> one_line("a\nb")
+    'a\\nb'
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def progress(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:

@@ -204,6 +204,26 @@ class IndexFolder:
         verify(folder, manifest, whole=whole)
         return folder, manifest
 
+    def left(self) -> list[Path]:
+        """What builds that have not ended, or were killed, hold in the folder."""
+        return sorted(self.path.glob(".building-*"))
+
+    def busy(self) -> bool:
+        """Whether a build is writing now. Looks at the lock for a moment, and writes nothing."""
+        import fcntl
+
+        try:
+            handle = os.open(self.path / ".lock", os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        return False
+
     def _current_name(self) -> tuple[str | None, str]:
         """The generation, None where there is none, and its manifest's SHA-256; "" where an older build named none."""
         try:
@@ -228,10 +248,19 @@ _OF_A_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 def verify(folder: Path, manifest: Manifest, *, whole: bool) -> None:
     """Raise IndexUnusable where a file is not as the manifest has it; of `LARGE` ones, unless `whole`, by its size."""
+    for error in damages(folder, manifest, whole=whole):
+        raise error
+
+
+def damages(folder: Path, manifest: Manifest, *, whole: bool) -> Iterator[IndexUnusable]:
+    """What `verify` raises, of every file."""
     for name, wanted in manifest.files.items():
         path, expected = folder / name, manifest.sizes.get(name, 0)
         if whole or expected < LARGE or not path.exists() or path.stat().st_size != expected:
-            _compare(path, wanted)
+            try:
+                _compare(path, wanted)
+            except IndexUnusable as error:
+                yield error
 
 
 def _files(folder: Path) -> dict[str, dict[str, str] | dict[str, int]]:

@@ -1,0 +1,1 @@
+"""`rag doctor`, shown by breaking what it examines."""

@@ -1,0 +1,91 @@
+"""Python and packages that are not as they have to be."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from doctor.conftest import everything, faults
+from rag.doctor.finding import Finding
+
+METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{more}"
+
+
+def installed(site: Path, name: str, version: str, more: str = "") -> None:
+    """What pip leaves of a package, before all others."""
+    folder = site / f"{name.replace('-', '_')}-{version}.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text(METADATA.format(name=name, version=version, more=more))
+
+
+def without(monkeypatch: pytest.MonkeyPatch, folder: Path, *modules: str) -> None:
+    """As if packages were not installed: the others, linked."""
+    held = Path(str(importlib.metadata.distribution("numpy").locate_file("")))
+    folder.mkdir()
+    for path in held.iterdir():
+        if path.name.partition("-")[0] not in modules:
+            (folder / path.name).symlink_to(path)
+    monkeypatch.setattr(sys, "path", [str(folder) if Path(p) == held else p for p in sys.path])
+    for module in modules:
+        monkeypatch.delitem(sys.modules, module, raising=False)
+
+
+def test_a_python_that_is_too_old(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(tmp_path, "podcast-rag", "0.1.0", "Requires-Python: >=4.11\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (python,) = everything()["python"]
+    assert (python.grade, python.found) == ("broken", f"{platform.python_version()}, wanted >=4.11")
+    assert "python -m venv" in python.mend
+
+
+def test_packages_that_are_missing_or_too_old(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(tmp_path / "site", "click", "7.0")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    without(monkeypatch, tmp_path / "linked", "rank_bm25")
+    (packages,) = everything()["packages"]
+    assert packages == Finding(
+        "broken", "click 7.0, wanted >=8.1, no rank-bm25", "pip install 'click>=8.1' 'rank-bm25>=0.2.2'"
+    )
+
+
+def test_a_package_that_does_not_load(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "faiss.py").write_text("raise ImportError('libgomp.so.1: cannot open shared object file')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "faiss")
+    found = everything()
+    (imports,) = found["imports"]
+    assert imports.grade == "broken"
+    assert "faiss does not load (ImportError: libgomp.so.1:" in imports.found
+    assert "pip install --force-reinstall faiss-cpu" in imports.mend
+    (question,) = found["question"]
+    assert (question.grade, "libgomp" in question.found) == ("broken", True)
+
+
+def test_an_extra_that_is_missing_is_told_and_one_too_old_is_a_fault(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(tmp_path / "site", "openai", "1.0")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    without(monkeypatch, tmp_path / "linked", "watchfiles")
+    extras = {finding.found.split()[1].rstrip(","): finding for finding in everything()["extras"][1:]}
+    assert extras["watch"] == Finding(
+        "info", "without watch (no watchfiles), which is for `rag index --watch`", "pip install 'podcast-rag[watch]'"
+    )
+    old = next(finding for finding in extras.values() if finding.grade == "warning")
+    assert old.found == "llm, which is for a language model behind an endpoint: openai 1.0, wanted >=3.0"
+    assert old.mend == "pip install 'openai>=3.0'"
+
+
+def test_torch_is_missed_only_where_there_is_no_index(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without(monkeypatch, tmp_path / "linked", "torch")
+    assert "torch" not in faults(everything())
+    shutil.rmtree(folder / "index")
+    (torch,) = everything()["torch"]
+    assert (torch.grade, "pip install 'podcast-rag[build]'" in torch.mend) == ("warning", True)
