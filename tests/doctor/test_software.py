@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from doctor.conftest import everything, faults
 from rag.doctor.finding import Finding
 
+LIBGOMP = "libgomp.so.1: cannot open shared object file"
 METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{more}"
 
 
@@ -23,16 +26,20 @@ def installed(site: Path, name: str, version: str, more: str = "") -> None:
     (folder / "METADATA").write_text(METADATA.format(name=name, version=version, more=more))
 
 
-def without(monkeypatch: pytest.MonkeyPatch, folder: Path, *modules: str) -> None:
-    """As if packages were not installed: the others, linked."""
+def linked(folder: Path, *without: str) -> list[str]:
+    """A path to import from on which modules are not installed; all others are, linked."""
     held = Path(str(importlib.metadata.distribution("numpy").locate_file("")))
     folder.mkdir()
     for path in held.iterdir():
-        if path.name.partition("-")[0] not in modules:
+        if path.name.partition("-")[0] not in without:
             (folder / path.name).symlink_to(path)
-    monkeypatch.setattr(sys, "path", [str(folder) if Path(p) == held else p for p in sys.path])
-    for module in modules:
-        monkeypatch.delitem(sys.modules, module, raising=False)
+    return [str(folder) if Path(p) == held else p for p in sys.path]
+
+
+def without(monkeypatch: pytest.MonkeyPatch, folder: Path, module: str) -> None:
+    monkeypatch.setattr(sys, "path", linked(folder, module))
+    for name in [name for name in sys.modules if name.partition(".")[0] == module]:
+        monkeypatch.delitem(sys.modules, name)
 
 
 def test_a_python_that_is_too_old(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,8 +60,30 @@ def test_packages_that_are_missing_or_too_old(folder: Path, tmp_path: Path, monk
     )
 
 
+def test_the_package_itself_is_not_installed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, tmp_path / "linked", "podcast_rag")
+    found = everything()
+    assert {check: f.found for check, (f, *_) in faults(found).items()} == {
+        "packages": "podcast-rag itself is not installed"
+    }
+    assert found["question"][0].grade == "ok"
+
+
+@pytest.mark.parametrize("module", ["pydantic", "packaging"])
+def test_what_is_missing_is_told_once_though_most_checks_need_it(folder: Path, tmp_path: Path, module: str) -> None:
+    path = linked(tmp_path / "linked", module)
+    code = f"import sys; sys.path[:] = {path!r}; from rag.cli import main; main(['doctor', '--json'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder)
+    rows = {row["check"]: row for row in json.loads(done.stdout)["findings"]}
+    broken = {check: row["mend"] for check, row in rows.items() if row["grade"] == "broken"}
+    assert broken.keys() <= {"packages", "imports"}  # an engine may need it too
+    assert all(f"pip install {module}" in mend.replace("'", "") for mend in broken.values())
+    assert rows["packages"]["found"] == f"no {module}"
+    assert rows["port"]["grade"] == "ok"
+
+
 def test_a_package_that_does_not_load(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "faiss.py").write_text("raise ImportError('libgomp.so.1: cannot open shared object file')\n")
+    (tmp_path / "faiss.py").write_text(f"raise ImportError('{LIBGOMP}')\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "faiss")
     found = everything()
@@ -62,8 +91,10 @@ def test_a_package_that_does_not_load(folder: Path, tmp_path: Path, monkeypatch:
     assert imports.grade == "broken"
     assert "faiss does not load (ImportError: libgomp.so.1:" in imports.found
     assert "pip install --force-reinstall faiss-cpu" in imports.mend
-    (question,) = found["question"]
-    assert (question.grade, "libgomp" in question.found) == ("broken", True)
+    assert found["opens"] == [
+        Finding("info", f"not examined while packages are broken ({LIBGOMP})"),
+    ]
+    assert found["corpus"][0].grade == "ok"
 
 
 def test_an_extra_that_is_missing_is_told_and_one_too_old_is_a_fault(

@@ -22,11 +22,12 @@ class Check:
     needs: tuple[str, ...] = ()
 
 
-OPENED = ("index", "files", "built-with")
+WHOLE = ("index", "files", "built-with")
+OPENED = (*WHOLE, "opens")
 CHECKS = (
-    Check("python", software.python),
     Check("packages", software.packages),
     Check("imports", software.imports),
+    Check("python", software.python),
     Check("extras", software.extras),
     Check("torch", software.torch),
     Check("settings", configuration.settings),
@@ -36,6 +37,7 @@ CHECKS = (
     Check("index", index.index),
     Check("files", index.files, ("index",)),
     Check("built-with", index.built_with, ("index",)),
+    Check("opens", index.opens, WHOLE),
     Check("behind", index.behind, ("corpus", *OPENED)),
     Check("map", index.places, OPENED),
     Check("builds", index.builds),
@@ -70,7 +72,10 @@ def _safely(check: Check, installation: Installation, broken: set[str]) -> Itera
     except RagError as error:
         yield told(error)
     except ImportError as error:
-        yield Finding("broken", f"a package does not load ({error})", "mend what `packages` and `imports` found")
+        if broken & {"packages", "imports"}:
+            yield Finding("info", f"not examined while packages are broken ({error})")
+        else:
+            yield Finding("broken", f"a package does not load ({error})", "install it again")
     except OSError as error:
         yield Finding("broken", f"{error.filename}: {error.strerror or error}", "mend its permissions, or its disk")
     except Exception as error:  # the doctor outlives what it examines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from rag.doctor.finding import Finding, told
@@ -36,7 +37,7 @@ def corpus(installation: Installation) -> Iterator[Finding]:
 def index(installation: Installation) -> Iterator[Finding]:
     """Whether one is there that this version reads."""
     _, manifest = installation.index
-    yield Finding("ok", f"{manifest.generation}: {manifest.documents} documents, {manifest.passages} passages")
+    yield Finding("ok", f"{manifest.generation}, of {manifest.documents} documents")
 
 
 def files(installation: Installation) -> Iterator[Finding]:
@@ -70,6 +71,13 @@ def built_with(installation: Installation) -> Iterator[Finding]:
         yield Finding("warning", f"{name} was {found!r}, the settings say {wanted!r}", "rag index")
     if not other:
         yield Finding("ok", f"{manifest.encoder.name} ({manifest.encoder.precision}), and as the settings say")
+
+
+def opens(installation: Installation) -> Iterator[Finding]:
+    """Whether the engines take what the files hold."""
+    began = perf_counter()
+    passages = installation.service.library.info.passages
+    yield Finding("ok", f"{passages} passages in {perf_counter() - began:.1f} s")
 
 
 def behind(installation: Installation) -> Iterator[Finding]:

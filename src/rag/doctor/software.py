@@ -40,7 +40,14 @@ def python(_: Installation) -> Iterator[Finding]:
 
 def packages(_: Installation) -> Iterator[Finding]:
     """What every question needs."""
-    if lacking := _lacking(""):
+    try:
+        lacking = _lacking("")
+    except PackageNotFoundError:
+        yield Finding("broken", f"{DISTRIBUTION} itself is not installed", "pip install . where its pyproject.toml is")
+        return
+    except ImportError:
+        lacking = {"packaging": "no packaging"}
+    if lacking:
         yield Finding("broken", ", ".join(lacking.values()), _install(*lacking))
     else:
         yield Finding("ok", f"{DISTRIBUTION} {version(DISTRIBUTION)}, with all that a question needs")
@@ -66,15 +73,16 @@ def imports(_: Installation) -> Iterator[Finding]:
         try:
             import_module(module)
         except Exception as error:  # a library that is not for this system fails in ways of its own
-            wrong = True
             name = {"lxml.etree": "lxml", "faiss": "faiss-cpu"}.get(module, module)
-            yield Finding(
-                "broken",
-                f"{module} does not load ({type(error).__name__}: {error})",
-                f"add the library that it names, or: {_install('--force-reinstall', name)}",
-            )
+            mend = f"add the library that it names, or: {_install('--force-reinstall', name)}"
+            if isinstance(error, ModuleNotFoundError) and error.name:
+                if error.name == module.partition(".")[0]:
+                    continue  # it is missing, as `packages` says
+                mend = _install(error.name.partition(".")[0])
+            wrong = True
+            yield Finding("broken", f"{module} does not load ({type(error).__name__}: {error})", mend)
     if not wrong:
-        yield Finding("ok", f"{len(COMPILED)} compiled packages load")
+        yield Finding("ok", "what is compiled loads")
 
 
 def torch(installation: Installation) -> Iterator[Finding]:
