@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,8 @@ def test_an_index_of_another_format(folder: Path) -> None:
     values = json.loads(manifest.read_text())
     changed(manifest, json.dumps(values | {"format": 3}).encode())
     (folder / "index" / "CURRENT").write_text(f"{manifest.parent.name}\n")  # as older versions wrote it
-    (index,) = everything()["index"]
+    (index,) = faults(found := everything())["index"]
+    assert set(faults(found)) == {"index"}
     assert (index.grade, index.mend) == ("broken", "build it with `rag index`")
     assert "has format 3" in index.found
 
@@ -80,7 +82,8 @@ def test_an_index_of_another_format(folder: Path) -> None:
 def test_a_manifest_that_is_damaged(folder: Path) -> None:
     manifest = current(folder) / "manifest.json"
     changed(manifest, manifest.read_bytes().replace(b"tiny", b"tinY", 1))
-    (index,) = everything()["index"]
+    (index,) = faults(found := everything())["index"]
+    assert set(faults(found)) == {"index"}
     assert (index.grade, "manifest.json is damaged" in index.found) == ("broken", True)
 
 
@@ -170,6 +173,20 @@ def test_an_index_that_finds_none_of_its_own_titles(
     assert question.grade == "warning"
     assert question.found == "2 of its own titles have no answer, 'What is On E999 a?' first"
     assert "`rag index --rebuild`" in question.mend
+
+
+def test_what_opens_no_more_though_its_checksums_hold(folder: Path) -> None:
+    path = current(folder) / "dense.faiss"
+    changed(path, b"none of faiss's")
+    manifest = current(folder) / "manifest.json"
+    values = json.loads(manifest.read_text())
+    values["files"]["dense.faiss"] = sha256(path.read_bytes()).hexdigest()
+    changed(manifest, json.dumps(values).encode())
+    (folder / "index" / "CURRENT").write_text(f"{manifest.parent.name}\n")
+    (opens,) = faults(found := everything())["opens"]
+    assert set(faults(found)) == {"opens"}
+    assert (opens.grade, "dense.faiss does not load" in opens.found) == ("broken", True)
+    assert opens.mend == "build it again with `rag index`"
 
 
 def test_an_index_folder_that_is_a_file(folder: Path) -> None:

@@ -77,7 +77,8 @@ def _safely(check: Check, installation: Installation, broken: set[str]) -> Itera
         else:
             yield Finding("broken", f"a package does not load ({error})", "install it again")
     except OSError as error:
-        yield Finding("broken", f"{error.filename}: {error.strerror or error}", "mend its permissions, or its disk")
+        at = f"{error.filename}: " if error.filename else ""
+        yield Finding("broken", f"{at}{error.strerror or error}", "mend its permissions, or its disk")
     except Exception as error:  # the doctor outlives what it examines
         last = traceback.extract_tb(error.__traceback__)[-1]
         at = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"

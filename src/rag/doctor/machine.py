@@ -35,8 +35,8 @@ def writable(installation: Installation) -> Iterator[Finding]:
 
 def disk(installation: Installation) -> Iterator[Finding]:
     """Room for one more generation, and for the export of an encoder."""
-    size = size_of(installation.index[0]) if installation.serves else 0
-    at = _existing(installation.settings.index)
+    index = installation.settings.index
+    size, at = max(map(size_of, index.glob("generations/*")), default=0), _existing(index)
     free, wanted = shutil.disk_usage(at).free, 2 * size + BUILD
     if free < wanted:
         yield Finding("warning", f"{_mib(free)} free, a build may need {_mib(wanted)}", f"make room at {at}")
