@@ -112,6 +112,16 @@ def test_an_extra_that_is_missing_is_told_and_one_too_old_is_a_fault(
     assert old.mend == "pip install 'openai>=3.0'"
 
 
+def test_an_extra_that_the_settings_need(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = "Requires-Dist: opentelemetry-sdk>=1.30; extra == 'otel'\n"
+    installed(tmp_path / "site", "podcast-rag", "0.1.0", f"Requires-Python: >=3.11\n{wanted}")
+    without(monkeypatch, tmp_path / "linked", "opentelemetry_sdk")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    (otel,) = faults(everything(RAG_SERVE__TRACES="http://127.0.0.1:4318"))["extras"]
+    assert (otel.grade, otel.mend) == ("broken", "pip install 'podcast-rag[otel]'")
+    assert "extras" not in faults(everything())
+
+
 def test_torch_is_missed_only_where_there_is_no_index(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

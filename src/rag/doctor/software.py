@@ -53,8 +53,9 @@ def packages(_: Installation) -> Iterator[Finding]:
         yield Finding("ok", f"{DISTRIBUTION} {version(DISTRIBUTION)}, with all that a question needs")
 
 
-def extras(_: Installation) -> Iterator[Finding]:
-    """What else may be used."""
+def extras(installation: Installation) -> Iterator[Finding]:
+    """What else may be used; of a language model's, `model` says whether it is wanted."""
+    wanted = {"otel"} if installation.settings.serve.traces else set()
     lacking = {extra: _lacking(extra) for extra in EXTRAS}
     yield Finding("ok", ", ".join(extra for extra in EXTRAS if not lacking[extra]) or "none")
     for extra, missing in lacking.items():
@@ -63,7 +64,7 @@ def extras(_: Installation) -> Iterator[Finding]:
             yield Finding("warning", f"{extra}, which is for {EXTRAS[extra]}: {said}", _install(*missing))
         elif missing:
             found = f"without {extra} ({said}), which is for {EXTRAS[extra]}"
-            yield Finding("info", found, _install(f"{DISTRIBUTION}[{extra}]"))
+            yield Finding("broken" if extra in wanted else "info", found, _install(f"{DISTRIBUTION}[{extra}]"))
 
 
 def imports(_: Installation) -> Iterator[Finding]:
