@@ -81,6 +81,7 @@ class OnnxEncoder:
         import onnxruntime
         from tokenizers import Tokenizer
 
+        onnxruntime.disable_telemetry_events()  # somebody else may have loaded it before us
         self.card = EncoderCard.read(folder)
         self.name, self.dimension = self.card.name, self.card.dimension
         options = onnxruntime.SessionOptions()
