@@ -139,6 +139,19 @@ def test_what_is_nested_deeply_is_read_or_refused_in_a_line(root: Path, name: st
     assert len(ids) + len(said) == 2
 
 
+def test_an_element_of_many_attributes_is_refused_before_a_tree_is_made_of_it(root: Path) -> None:
+    """A tree takes the square of their number: a minute for these, hours for as many as a file may hold."""
+    (root / "many.html").write_text(f"<p {' '.join(f'a{n}=b' for n in range(80_000))}>Words. E001</p>")
+    ids, [said] = read(root)
+    assert ids == ["good"]
+    assert said.startswith(f"{root}/many.html:1: an element with 80000 attributes, wanted at most 256; remove")
+
+
+def test_an_element_may_have_as_many_attributes_as_pages_have(root: Path) -> None:
+    (root / "page.html").write_text(f"<p {' '.join(f'a{n}=b' for n in range(256))}>Words. E001</p>")
+    assert read(root) == (["good", "page"], [])
+
+
 def test_an_id_is_no_way_out_of_the_corpus(root: Path) -> None:
     (root / "rows.jsonl").write_text('{"_id": "../../secret", "text": "words"}\n')
     for document in load(root, on_bad=lambda _: None):

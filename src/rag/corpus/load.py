@@ -9,6 +9,7 @@ from rag.corpus import feed, html, jsonl, markdown, page
 from rag.corpus.fields import Draft, finish
 from rag.corpus.markers import DEFAULT_PATTERN
 from rag.corpus.source import Source, sources
+from rag.corpus.tree import Crowded
 from rag.errors import CorpusError, UserError
 from rag.records import Document
 
@@ -64,6 +65,8 @@ def _drafts(source: Source, id_pattern: str) -> Iterator[Draft | CorpusError]:
         yield from READERS[source.suffix](source, id_pattern)
     except CorpusError as error:
         yield error
+    except Crowded as error:
+        yield CorpusError(source.path, 1, str(error), "remove those it can do without, or leave the file out")
     except RecursionError:
         yield CorpusError(source.path, 1, "nested too deeply", "flatten it, or save it again")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 Element = Any  # lxml comes without types
@@ -31,14 +32,25 @@ _BLOCKS = frozenset(
 _MARKS = {**{f"h{level}": "#" * level + " " for level in range(1, 7)}, "li": "- ", "item": "- "}
 _STARS = {"em": "*", "i": "*", "strong": "**", "b": "**", "#i": "*", "#b": "**"}
 _LONGEST_CELL = 200
+MOST_ATTRIBUTES = 256
+"""Attributes of an element: a tree of them takes the square of their number."""
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # lxml reads them and refuses to write them
 
 
+class Crowded(Exception):
+    """An element has more than MOST_ATTRIBUTES."""
+
+
 def parse(markup: str, id_pattern: str) -> Element:
-    """HTML -> a tree of its prose: no scripts, navigation, code, tables or inline tags, but emphasis."""
+    """HTML -> a tree of its prose: no scripts, navigation, code, tables or inline tags, but emphasis.
+
+    Raises Crowded.
+    """
     from lxml import etree  # type: ignore[import-untyped]
     from lxml import html as lxml_html
 
+    # The same reader without a tree takes a time that grows with the text alone.
+    etree.fromstring(f"<!doctype html>{markup}".encode(), etree.HTMLParser(encoding="utf-8", target=_Attributes()))
     parser = lxml_html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, no_network=True)
     try:
         tree = lxml_html.document_fromstring(f"<!doctype html>{markup}".encode(), parser=parser)
@@ -58,6 +70,17 @@ def parse(markup: str, id_pattern: str) -> Element:
         _set_apart(element, marker)
     etree.strip_tags(tree, *_INLINE)
     return tree
+
+
+class _Attributes:
+    """What a reader tells of a text, looked at and not kept."""
+
+    def start(self, _: str, attributes: Mapping[str, str]) -> None:
+        if len(attributes) > MOST_ATTRIBUTES:
+            raise Crowded(f"an element with {len(attributes)} attributes, wanted at most {MOST_ATTRIBUTES}")
+
+    def close(self) -> None:
+        """Nothing was kept."""
 
 
 def _set_apart(element: Element, marker: re.Pattern[str]) -> None:
