@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
-import shutil
 import tempfile
-import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -71,17 +69,24 @@ def _write(passages: Iterable[Passage], text: Callable[[Passage], str], folder: 
     writer.wait_merging_threads()
 
 
-def _linked(folder: Path, owner: object) -> Path:
-    """A folder of links to an index that only reading is allowed of, as long as its owner lives.
+def _opened(folder: Path) -> tuple[Any, Any]:
+    """An index, and what searches it: it has every file mapped."""
+    import tantivy
 
-    To open an index tantivy writes a lock beside it. Links cost nothing to speak of.
+    index = tantivy.Index.open(str(folder))
+    return index, index.searcher()
+
+
+def _opened_unwritten(folder: Path) -> tuple[Any, Any]:
+    """The same of an index that only reading is allowed of: tantivy writes a lock beside it, here beside links to it.
+
+    They are needed for as long as opening takes, so a server that is killed leaves none.
     """
-    links = Path(tempfile.mkdtemp(prefix="rag-"))
-    weakref.finalize(owner, shutil.rmtree, links, ignore_errors=True)
-    for path in folder.iterdir():
-        if not path.name.startswith("."):
-            (links / path.name).symlink_to(path.resolve())
-    return links
+    with tempfile.TemporaryDirectory(prefix="rag-") as links:
+        for path in folder.iterdir():
+            if not path.name.startswith("."):
+                (Path(links) / path.name).symlink_to(path.resolve())
+        return _opened(Path(links))
 
 
 class TantivyRetriever:
@@ -95,12 +100,11 @@ class TantivyRetriever:
         self._tantivy, self._library = tantivy, library
         try:
             try:
-                self._index = tantivy.Index.open(str(folder))
+                self._index, self._searcher = _opened(folder)
             except ValueError as error:
                 if "Lockfile" not in str(error):
                     raise
-                self._index = tantivy.Index.open(str(_linked(folder, self)))
-            self._searcher = self._index.searcher()
+                self._index, self._searcher = _opened_unwritten(folder)
         except Exception as error:  # tantivy raises ValueError, OSError and its own
             raise IndexUnusable(f"{folder} does not load ({error}); build it again with `rag index`") from error
         if self._searcher.num_docs != len(library):
