@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -176,13 +176,12 @@ def _arm(fault: Fault, counter: int) -> None:
     """Count each operation, as a byte written to `counter`, and strike where the fault says."""
     ahead = [fault.clock]
     if fault.clock or fault.jump:
-        _shift(ahead)
+        shift(lambda: ahead[0])
     if fault.limit is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (fault.limit, resource.RLIM_INFINITY))
-    if fault.plain:  # no capability at all: then root may write what its mode says
-        header, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
-        assert ctypes.CDLL(None).capset(header, none) == 0
+    if fault.plain:
+        be_plain()
     numbers, write, fsync = [0], os.write, os.fsync
 
     def operation(grows: bool) -> None:
@@ -212,6 +211,12 @@ def _arm(fault: Fault, counter: int) -> None:
     sys.addaudithook(hook)
 
 
+def be_plain() -> None:
+    """Take every capability from this process: then root may write what a file's mode says, and no more."""
+    header, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    assert ctypes.CDLL(None).capset(header, none) == 0
+
+
 def _named(operation: Any, grows: bool, path: object) -> None:
     """The operation, and the file in its error, as the system would name it."""
     try:
@@ -221,10 +226,11 @@ def _named(operation: Any, grows: bool, path: object) -> None:
         raise
 
 
-def _shift(ahead: list[float]) -> None:
+def shift(ahead: Callable[[], float]) -> None:
+    """Let this process's wall clock be so many seconds ahead, as it is asked; monotonic clocks stay."""
     real = {name: getattr(time, name) for name in ("time", "time_ns", "gmtime", "localtime")}
-    time.time = lambda: real["time"]() + ahead[0]
-    time.time_ns = lambda: real["time_ns"]() + int(ahead[0] * 1e9)
+    time.time = lambda: real["time"]() + ahead()
+    time.time_ns = lambda: real["time_ns"]() + int(ahead() * 1e9)
     time.gmtime = lambda seconds=None: real["gmtime"](time.time() if seconds is None else seconds)
     time.localtime = lambda seconds=None: real["localtime"](time.time() if seconds is None else seconds)
 

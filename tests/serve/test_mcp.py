@@ -398,6 +398,8 @@ def test_a_broken_library_is_in_the_log_alone(service: Service, caplog: pytest.L
 
 
 class BrokenLibrary:
+    info = IndexInfo("g", 1, "e")
+
     def __len__(self) -> int:
         raise OSError("/secret/path")
 

@@ -97,7 +97,7 @@ class TantivyRetriever:
     def __init__(self, folder: Path, library: IndexLibrary) -> None:
         import tantivy
 
-        self._tantivy, self._library = tantivy, library
+        self._tantivy, self._library, self._folder = tantivy, library, folder
         try:
             try:
                 self._index, self._searcher = _opened(folder)
@@ -144,8 +144,17 @@ class TantivyRetriever:
         return sorted(found, key=lambda item: (-item[1], item[0]))
 
     def _found(self, query: Any, k: int) -> list[tuple[int, float]]:
-        hits = self._searcher.search(query, limit=k, count=False).hits
-        numbers = self._searcher.fast_field_values("number", [address for _, address in hits])
+        try:
+            hits = self._searcher.search(query, limit=k, count=False).hits
+            numbers = self._searcher.fast_field_values("number", [address for _, address in hits])
+            if None in numbers:
+                raise ValueError("a passage without its number")
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # tantivy's panics, over files damaged since they were opened, are no Exception
+            raise IndexUnusable(
+                f"{self._folder} cannot be read ({type(error).__name__}: {error}); mend it with `rag index --rebuild`"
+            ) from error
         return list(zip(numbers, (score for score, _ in hits), strict=True))
 
     def _musts(self, filters: Filters) -> list[tuple[Any, Any]]:

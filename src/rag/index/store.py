@@ -143,6 +143,8 @@ class IndexFolder:
         manifest_of = asdict(manifest) | _files(building)
         (building / MANIFEST).write_text(json.dumps(manifest_of, indent=1) + "\n", encoding="utf-8")
         for path in (*building.rglob("*"), building):
+            if path.is_file() and not path.name.startswith("."):  # written over in place, it would end whoever maps it
+                path.chmod(path.stat().st_mode & ~0o222)
             _sync(path)
         generations = self.path / "generations"
         generations.mkdir(exist_ok=True)

@@ -90,7 +90,8 @@ class State:
         except Exception as error:
             failed, cause = "the index could not be opened; the server's log says why", error
         if failed not in (None, self.failed):
-            _log.error("the index is not served: %s", failed, exc_info=cause)
+            whose = "the index is not served" if self.opened is None else "the index before still answers"
+            _log.error("%s: %s", whose, failed, exc_info=cause)
         self.failed = failed
 
     async def _check(self, token: object) -> None:
@@ -105,6 +106,8 @@ class State:
             ):  # else it was swept away, and not damaged
                 _log.error("the index is not served: %s", error)
                 self.opened, self.failed, self._damaged = None, str(error), True
+        else:
+            _log.info("generation %s answers, whole as it was built", self.opened.library.info.generation)
 
     def service(self) -> Service:
         """Raises IndexUnusable."""
