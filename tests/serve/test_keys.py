@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -105,11 +106,49 @@ def test_a_file_that_breaks_keeps_the_keys_it_had_and_opens_to_nobody_else(
     ada = add_key(file, "ada")
     app = create_app(never, keys=file)
     with caplog.at_level(logging.ERROR, "rag.serve"):
-        for broken in (lambda: file.write_text("ada half a li"), file.unlink):
-            broken()
+        for broken in (b"ada half a li", b"\xff"):
+            file.write_bytes(broken)
             assert ask(app, "/metrics")[0].status_code == 401
             assert ask(app, "/metrics", headers=bearing(ada))[0].status_code == 200
     assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize(
+    "take", [Path.unlink, lambda file: file.write_text(""), lambda file: file.write_text("# no\n")]
+)
+def test_who_takes_away_the_last_key_or_the_file_locks_everyone_out_until_there_is_a_key(
+    file: Path, take: Callable[[Path], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    ada = add_key(file, "ada")
+    held, app = file.read_text(), create_app(never, keys=file)
+    take(file)
+    with caplog.at_level(logging.ERROR, "rag.serve"):
+        assert [r.status_code for r in ask(app, "/metrics", "/metrics", "/healthz", headers=bearing(ada))] == [
+            401,
+            401,
+            200,
+        ]
+    [record] = caplog.records
+    assert record.getMessage().endswith("until then nobody is answered")
+    file.write_text(held)
+    assert ask(app, "/metrics", headers=bearing(ada))[0].status_code == 200
+
+
+def test_a_file_whose_rights_alone_change_is_read_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada = add_key(file, "ada")
+    keys, read = Keys(file), Path.read_text
+    file.chmod(0o000)
+
+    def denied(self: Path, *arguments: Any, **options: Any) -> str:
+        """As for whoever is not root."""
+        if not self.stat().st_mode & 0o400:
+            raise PermissionError(13, "Permission denied", str(self))
+        return read(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", denied)
+    assert keys.whose(ada) is None
+    file.chmod(0o600)
+    assert keys.whose(ada) == "ada"
 
 
 def test_those_behind_learn_whose_key_it_was(file: Path) -> None:

@@ -34,12 +34,17 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _log = logging.getLogger("rag.serve")
 
 
+class NoKeys(UserError):
+    """The file is not there, may not be read, or holds no key."""
+
+
 def read_keys(file: Path) -> dict[str, str]:
-    """The digest of every key, in hexadecimal, by its name. Raises UserError; a file without any key is one."""
+    """The digest of every key, in hexadecimal, by its name. Raises UserError; NoKeys where there is none to be had."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: the keys cannot be read ({error}); `rag keys {file} NAME` makes one") from error
+        kind = NoKeys if isinstance(error, OSError) else UserError
+        raise kind(f"{file}: the keys cannot be read ({error}); `rag keys {file} NAME` makes one") from error
     keys: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("#"):
@@ -52,7 +57,8 @@ def read_keys(file: Path) -> dict[str, str]:
             raise UserError(f"{file}:{number}: a second key named {name!r}; give each its own name")
         keys[name] = digest
     if not keys or len(keys) > MOST:
-        raise UserError(f"{file}: holds {len(keys)} keys, wanted 1 to {MOST}; `rag keys {file} NAME` adds one")
+        kind = UserError if keys else NoKeys
+        raise kind(f"{file}: holds {len(keys)} keys, wanted 1 to {MOST}; `rag keys {file} NAME` adds one")
     return keys
 
 
@@ -98,6 +104,9 @@ class Keys:
         self._seen = signature
         try:
             self._digests = read_keys(self._file)
+        except NoKeys as error:  # whoever takes all of them away means it
+            self._digests = {}
+            _log.error("%s; until then nobody is answered", error)
         except UserError as error:  # an editor may be half way; to lock everyone out would be the greater harm
             _log.error("%s (the keys read before still hold)", error)
 
@@ -129,12 +138,12 @@ class Keyed:
             await self._app(scope, receive, send)
 
 
-def _signature(file: Path) -> tuple[int, int, int] | None:
+def _signature(file: Path) -> tuple[int, int, int, int] | None:
     try:
         found = file.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino  # its rights change the second alone
 
 
 def _given(authorization: str) -> str | None:
