@@ -5,7 +5,7 @@
         assert server.answer() == ANSWER
         server.kill()
 
-It may be started again at the same address, and its wall clock may jump.
+It may be started again at the same address, and its wall clock may jump. It keeps no answers: each is made anew.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Server:
         self._command = [*command, "--port", str(port), *arguments]
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("RAG_")}
         self._environment |= {"PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path]), "OMP_NUM_THREADS": "1"}
-        self._environment |= {"TMPDIR": str(self._temporary), **environment}
+        self._environment |= {"TMPDIR": str(self._temporary), "RAG_SERVE__ANSWERS": "0", **environment}
         self.process: subprocess.Popen[bytes] | None = None
         self._client = httpx.Client(timeout=LONGEST)
 

@@ -139,11 +139,11 @@ class IndexFolder:
                 lock.release()
 
     def publish(self, building: Path, manifest: Manifest) -> Path:
-        """Make a finished build the one that serves. A reader sees the old generation or this one."""
+        """Make a finished build the one that serves, read-only. A reader sees the old generation or this one."""
         manifest_of = asdict(manifest) | _files(building)
         (building / MANIFEST).write_text(json.dumps(manifest_of, indent=1) + "\n", encoding="utf-8")
         for path in (*building.rglob("*"), building):
-            if path.is_file() and not path.name.startswith("."):  # written over in place, it would end whoever maps it
+            if path.is_file() and not path.name.startswith("."):  # one cut in place would end whoever has it mapped
                 path.chmod(path.stat().st_mode & ~0o222)
             _sync(path)
         generations = self.path / "generations"
