@@ -53,7 +53,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> IndexFolder:
 
 @pytest.fixture
 def copied(built: IndexFolder, tmp_path: Path) -> IndexFolder:
-    shutil.copytree(built.path, tmp_path / "index")
+    """An index of a test's own, whose files it may write to."""
+    shutil.copytree(built.path, tmp_path / "index", copy_function=shutil.copyfile)
     return IndexFolder(tmp_path / "index")
 
 
