@@ -18,7 +18,7 @@ from rag.index import sparse
 from rag.index.library import IndexLibrary, write_library
 from rag.index.sparse import RankBM25Retriever, TantivyRetriever, write_terms
 from rag.index.terms import terms
-from rag.records import Document, Filters, IndexInfo, Paragraph, Question
+from rag.records import Document, Filters, IndexInfo, Paragraph, Passage, Question
 
 CORPUS = Path(__file__).resolve().parents[2] / "corpus"
 QUESTIONS = [
@@ -103,6 +103,22 @@ def test_a_filter_leaves_of_a_ranking_what_it_says_whether_the_engine_filters_or
             hits = tantivy.retrieve(Question(question, filters), k)
             assert [hit.score for hit in hits] == pytest.approx([score for _, score in wanted[:k]])
             assert [hit.passage.id for hit in hits] == [id for id, _ in wanted[:k]]
+
+
+def test_a_term_that_every_passage_holds_changes_nothing_and_alone_finds_them(tmp_path: Path) -> None:
+    texts = [f"Podcast on {word} and {other}." for word in ("yeast", "bread") for other in map(str, range(150))]
+    places = enumerate(texts)
+    passages = [Passage(f"d/{at:03d}", "d", text, 0, len(text)) for at, text in places]
+    write_library([], passages, tmp_path)
+    write_terms(passages, lambda p: p.text, tmp_path / "bm25")
+    tantivy = TantivyRetriever(tmp_path / "bm25", IndexLibrary(tmp_path, IndexInfo("g", len(passages), "e")))
+    found = tantivy.scores(Question("a podcast on yeast and 17"), 200)
+    assert found == tantivy.scores(Question("yeast and 17"), 200)
+    wanted = lucene(texts, "a podcast on yeast and 17")
+    assert [score for _, score in found] == pytest.approx(
+        sorted(wanted, reverse=True)[: len(found)], abs=0.01, rel=0.08
+    )
+    assert len(tantivy.scores(Question("podcast"), 400)) == len(passages)
 
 
 def test_idf_is_the_same_from_either(engines: tuple[list[str], TantivyRetriever, RankBM25Retriever]) -> None:
