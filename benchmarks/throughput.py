@@ -1,6 +1,6 @@
 """Questions a second of a real `rag serve`, beside what bounds them; needs an index (`rag index`).
 
-python benchmarks/throughput.py [--questions 300]
+python benchmarks/throughput.py [--questions 300] [--workers 1]
 """
 
 from __future__ import annotations
@@ -72,14 +72,16 @@ def encoding(questions: list[str]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--questions", type=int, default=300)
-    count = parser.parse_args().questions
+    parser.add_argument("--workers", type=int, default=1)
+    given = parser.parse_args()
+    count = given.questions
     rows = [json.loads(line) for line in (ROOT / "evals/questions.jsonl").read_text().splitlines()]
     few = [row["question"] for row in rows][:50]
     fresh = (f"{question} ({n})" for n, question in enumerate(cycle(few)))  # another text, so another vector
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "rag", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "rag", "serve", "--port", str(port), "--workers", str(given.workers)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             for _ in range(600):
@@ -87,7 +89,7 @@ def main() -> None:
                     urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz").close()
                     break
                 time.sleep(0.1)
-            print(f"{count} requests a row, {os.cpu_count()} cores; the caller has its share of them")
+            print(f"{count} requests a row, {given.workers} workers, {os.cpu_count()} cores, the caller's among them")
             print(f"{'':10} callers  a second  p50 ms  p95 ms  not answered  of encoding alone")
             for callers in CALLERS:
                 for what in ("health", "distinct", "repeated"):

@@ -98,6 +98,18 @@ def index_token(settings: Settings) -> object:
     return IndexFolder(settings.index).token()
 
 
+def opening(settings: Settings, workers: int = 1, *, answers: int = 0) -> Callable[[], Service]:
+    """What opens the service, however often, with one language model. Raises UserError, as where "llm" has none.
+
+    Of `workers` processes each has its share of the drafts that are written at once, and at least one. The last
+    `answers` are kept.
+    """
+    most = max(1, settings.llm.concurrency // workers)
+    shared = settings.model_copy(update={"llm": settings.llm.model_copy(update={"concurrency": most})})
+    generator = open_generator(shared)
+    return lambda: open_service(settings, generator=generator, answers=answers)
+
+
 def open_generator(settings: Settings) -> Generator | None:
     """The language model of the settings, None where there is none. Raises UserError, as where "llm" is to answer."""
     from rag.answer.limit import Limited

@@ -267,6 +267,7 @@ proxy_option = click.option(
 )
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 @click.option("--name", multiple=True, help="A further name that readers call this machine by; may be given again.")
+@click.option("--workers", type=click.IntRange(1), help="Processes that share the work; one a core is the most of use.")
 @keys_option
 @rate_option
 @proxy_option
@@ -280,6 +281,7 @@ def serve(
     host: str,
     port: int,
     name: tuple[str, ...],
+    workers: int | None,
     keys: Path | None,
     rate: int | None,
     proxy: tuple[str, ...],
@@ -289,22 +291,20 @@ def serve(
     traces: str | None,
 ) -> None:
     """Serve a page to ask on, and an API, described at /docs."""
-    from rag.assemble import index_token, open_generator, open_service
+    from rag.assemble import index_token, opening
     from rag.serve.server import run
 
     flags: dict[str, object] = {"keys": keys, "rate": rate, "proxies": proxy or None, "origins": origin or None}
-    flags |= {"log": log, "log_questions": log_questions, "traces": traces}
+    flags |= {"workers": workers, "log": log, "log_questions": log_questions, "traces": traces}
     chosen = settings(ctx, **{f"serve__{flag}": value for flag, value in flags.items()})
-    generator = open_generator(chosen)
     values = chosen.serve
-    opening = partial(open_service, chosen, generator=generator, answers=values.answers)
-    changed = partial(index_token, chosen)
     run(
-        opening,
-        changed,
+        partial(opening, chosen, values.workers, answers=values.answers),
+        partial(index_token, chosen),
         host,
         port,
         name,
+        workers=values.workers,
         waiting=values.waiting,
         keys=values.keys,
         rate=values.rate,
@@ -346,17 +346,16 @@ def mcp(
     proxy: tuple[str, ...],
 ) -> None:
     """Serve the tools ask, search and get_document to MCP clients."""
-    from rag.assemble import index_token, open_generator, open_service
+    from rag.assemble import index_token, opening
     from rag.serve.mcp import run_http, run_stdio
 
     chosen = settings(ctx, serve__keys=keys, serve__rate=rate, serve__proxies=proxy or None)
     values = chosen.serve
-    generator = open_generator(chosen)
-    opening = partial(open_service, chosen, generator=generator, answers=values.answers if http else 0)
+    open_service = opening(chosen, answers=values.answers if http else 0)
     changed = partial(index_token, chosen)
     if http:
         run_http(
-            opening,
+            open_service,
             changed,
             host,
             port,
@@ -367,7 +366,7 @@ def mcp(
             log_format=values.log,
         )
     else:
-        run_stdio(opening, changed)
+        run_stdio(open_service, changed)
 
 
 def _safe(text: str) -> str:

@@ -163,15 +163,16 @@ def _words(value: object) -> object:
 class ServeSettings(_Section):
     """Whom a server answers, and how much at once.
 
-    At most `waiting` questions wait for a core; what comes beyond is told to come again. The last `answers` answers are
-    kept for whoever asks the same. `keys` is a file of
-    `NAME SHA256HEX` lines (`rag keys`); without it, everyone is answered. `rate` is how many requests a minute each
-    key, else each address, may make; 0 is without limit. `proxies` are the addresses whose word on whom they forward
-    for is believed. Pages of `origins` may ask, and read what is answered; without any, only this server's own.
-    `log` is the format of its log, which holds what was asked only with `log_questions`. `traces` is the collector
-    that spans are sent to, as OTLP over HTTP; without one, none are made.
+    `workers` processes share the work; Python keeps each to about one core. At most `waiting` questions wait in each
+    for a core; what comes beyond is told to come again. The last `answers` answers are kept for whoever asks the same,
+    in each. `keys` is a file of `NAME SHA256HEX` lines (`rag keys`); without it, everyone is answered. `rate` is how
+    many requests a minute each key, else each address, may make; 0 is without limit. `proxies` are the addresses whose
+    word on whom they forward for is believed. Pages of `origins` may ask, and read what is answered; without any, only
+    this server's own. `log` is the format of its log, which holds what was asked only with `log_questions`. `traces` is
+    the collector that spans are sent to, as OTLP over HTTP; without one, none are made.
     """
 
+    workers: int = Field(default=1, ge=1, le=64)
     waiting: int = Field(default=64, ge=0, le=100_000)
     answers: int = Field(default=256, ge=0, le=100_000)
     keys: Path | None = None

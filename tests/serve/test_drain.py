@@ -40,7 +40,7 @@ async def startup(self, sockets=None):
 
 server.uvicorn.Server.startup = startup
 service = Service(inner._library, None, Slow(), DEFAULT_PATTERN)
-server.run(lambda: service, lambda: None)
+server.run(lambda: lambda: service, lambda: None)
 """
 
 

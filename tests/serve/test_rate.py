@@ -1,5 +1,6 @@
 """How often somebody may ask."""
 
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -82,7 +83,20 @@ def test_a_flood_of_addresses_takes_no_more_memory_than_was_set_aside(monkeypatc
     app = Rate(answers, 1, Clock())
     for last in range(10):
         get(app, client=f"10.0.0.{last}")
-    assert list(app._paid) == ["10.0.0.7", "10.0.0.8", "10.0.0.9"]
+    assert app._paid.execute("SELECT count(*) FROM paid").fetchone() == (3,)
+
+
+def test_whoever_has_asked_least_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate, "MOST", 2)
+    app = Rate(answers, 2, Clock())
+    asked = ["10.0.0.7", "10.0.0.7", "10.0.0.8", "10.0.0.9", "10.0.0.7"]
+    assert [get(app, client=a).status_code for a in asked] == [200, 200, 200, 200, 429]
+
+
+def test_processes_that_share_a_file_count_together(tmp_path: Path) -> None:
+    one, other = (Rate(answers, 3, Clock(), tmp_path / "rate") for _ in range(2))
+    assert [get(app).status_code for app in (one, other, other, one, other)] == [200, 200, 200, 429, 429]
+    assert get(Rate(answers, 3, Clock(), tmp_path / "rate")).status_code == 429
 
 
 def test_the_server_is_without_limit_unless_told() -> None:

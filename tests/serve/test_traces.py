@@ -251,7 +251,7 @@ async def startup(self, sockets=None):
 
 server.uvicorn.Server.startup = startup
 try:
-    server.run(lambda: service, lambda: None, traces=sys.argv[2] or None)
+    server.run(lambda: lambda: service, lambda: None, traces=sys.argv[2] or None)
 finally:
     print(*sys.modules)
 """

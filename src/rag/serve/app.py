@@ -23,8 +23,9 @@ from rag.errors import NotFound
 from rag.records import Answer, Event, Filters
 from rag.search.query import understand
 from rag.serve import chat
-from rag.serve.admission import DRAFTS, WAITING, Admission, Place, Returned
+from rag.serve.admission import DRAFTS, WAITING, Admission, Place, Returned, cores
 from rag.serve.edge import Edge
+from rag.serve.gather import Gathered
 from rag.serve.keys import Keyed, Keys
 from rag.serve.measures import Measures
 from rag.serve.models import PROBLEM, AnswerOut, DocumentOut, EpisodeOut, EpisodesOut, SearchOut
@@ -37,6 +38,7 @@ from rag.serve.streaming import Stream, last, sse, while_there
 from rag.serve.web import ask, browse, reference
 from rag.serve.web.site import Site
 from rag.serve.web.static import Static
+from rag.serve.workers import Worker
 from rag.wire import answer_json, document_json, episode_json, search_json
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ def create_app(
     origins: Sequence[str] = (),
     log_questions: bool = False,
     traces: Traces | None = None,
+    worker: Worker | None = None,
 ) -> FastAPI:
     """The application; it answers `/healthz` at once and opens the service behind it, off the event loop.
 
@@ -65,11 +68,12 @@ def create_app(
     as many are answered at once as there are cores, `waiting` wait, and what comes beyond is told to come again. Beside
     this machine's own, the server answers to `names`. With `keys`, a file, it answers those who bear one; raises
     UserError where the file holds none. Above 0, `rate` is how many requests a minute each key, else each address, may
-    make. Pages of `origins` may ask too. The log holds what was asked only with `log_questions`. Spans
-    go to `traces`.
+    make. Pages of `origins` may ask too. The log holds what was asked only with `log_questions`. Spans go to `traces`.
+    A `worker` has its share of the threads; `rate` holds for all workers together, and any tells all measures.
     """
     registry = CollectorRegistry()
     measures = Measures(registry)
+    gathered = Gathered(registry, worker) if worker else None
 
     def opened() -> Service:
         service = measures.of(open_service())
@@ -81,7 +85,11 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with anyio.create_task_group() as group:
-            group.start_soon(state.keep)
+            tried = anyio.Event()
+            group.start_soon(state.keep, tried.set)
+            if gathered:
+                group.start_soon(gathered.tell)
+                await tried.wait()  # until then no connection is taken: another worker may have an answer
             yield
             group.cancel_scope.cancel()
         if traces:
@@ -97,7 +105,7 @@ def create_app(
     )
     app.add_middleware(Returned)
     if rate:
-        app.add_middleware(Rate, minute=rate)
+        app.add_middleware(Rate, minute=rate, file=worker.folder / "rate" if worker else None)
     if keys:
         app.add_middleware(Keyed, keys=Keys(keys))
     if origins:  # around the keys: a browser asks without one whether it may ask
@@ -114,7 +122,10 @@ def create_app(
         from rag.serve.traces import Traced
 
         app.add_middleware(Traced, traces=traces)
-    site, admission = Site(state), Admission(waiting=waiting, drafts=drafts)
+    threads = cores()
+    if worker:
+        threads, drafts = worker.share(threads), worker.share(drafts)
+    site, admission = Site(state), Admission(threads, waiting, drafts)
     measures.admission(admission)
     add_handlers(app, state, site)
     _routes(app, state, admission)
@@ -126,7 +137,8 @@ def create_app(
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
-        return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
+        told = await gathered.all() if gathered else generate_latest(registry)
+        return Response(told, headers={"content-type": CONTENT_TYPE_LATEST})
 
     return app
 

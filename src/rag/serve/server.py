@@ -7,6 +7,8 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from starlette.types import ASGIApp
 from rag.serve import log
 from rag.serve.admission import WAITING
 from rag.serve.app import create_app
+from rag.serve.workers import Worker, keep
 
 if TYPE_CHECKING:
     from rag.assemble import Service
@@ -23,11 +26,12 @@ if TYPE_CHECKING:
 
 
 def run(
-    open_service: Callable[[], Service],
+    opening: Callable[[], Callable[[], Service]],
     changed: Callable[[], object],
     host: str = "127.0.0.1",
     port: int = 8000,
     names: Sequence[str] = (),
+    workers: int = 1,
     waiting: int = WAITING,
     keys: Path | None = None,
     rate: int = 0,
@@ -39,26 +43,50 @@ def run(
 ) -> None:
     """Serve until told to stop; requests under way then have ten seconds. Raises OSError where it cannot listen.
 
-    `names` are further names that readers call this machine by, `keys` the file of those who may ask; None is everyone.
-    At most `waiting` questions wait for a core. `rate` is in requests a minute, 0 without limit. `proxies` are believed
-    whom they forward for, and nobody else is. Pages of `origins` may ask too. The log goes to
+    `opening` gives what opens the service, once a process; with more than one of `workers`, it and `changed` go to each
+    by pickle. `names` are further names that readers call this machine by, `keys` the file of those who may ask; None
+    is everyone. At most `waiting` questions wait for a core, in each. `rate` is in requests a minute, 0 without limit.
+    `proxies` are believed whom they forward for, and nobody else is. Pages of `origins` may ask too. The log goes to
     stderr, and holds what was asked only with `log_questions`. Spans go to the collector at `traces`; None is nowhere.
     Raises UserError where there is one and the extra `otel` is missing.
     """
-    log.configure(log_format, log_questions)
-    app = create_app(
-        open_service,
-        changed,
+    application = partial(
+        create_app,
+        changed=changed,
         names=[host, *names],
         waiting=waiting,
         keys=keys,
         rate=rate,
         origins=origins,
         log_questions=log_questions,
-        traces=_traces(traces) if traces else None,
     )
+    if traces:
+        import_module("rag.serve.traces")  # says what is missing
+    serve = partial(_serve, opening, application, proxies, traces, log_format, log_questions)
+    log.configure(log_format, log_questions)
+    with listen(host, port) as listening:
+        if workers == 1:
+            serve(listening)
+        else:
+            application(opening())  # what cannot be served is said here, once
+            keep(serve, listening, workers)
+
+
+def _serve(
+    opening: Callable[[], Callable[[], Service]],
+    application: Callable[..., ASGIApp],
+    proxies: Sequence[str],
+    traces: str | None,
+    log_format: log.Format,
+    log_questions: bool,
+    listening: socket.socket,
+    worker: Worker | None = None,
+) -> None:
+    """Serve in this process, which may be a worker's."""
+    log.configure(log_format, log_questions)
+    app = application(opening(), traces=_traces(traces) if traces else None, worker=worker)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn, once it has drained, raises the signal again
-    with listen(host, port) as listening, suppress(KeyboardInterrupt):
+    with listening, suppress(KeyboardInterrupt):
         uvicorn.Server(configured(app, proxies)).run(sockets=[listening])
 
 

@@ -62,11 +62,12 @@ class State:
     def opened(self, service: Service | None) -> None:
         self._current = None if service is None else Current(service)
 
-    async def keep(self) -> None:
+    async def keep(self, tried: Callable[[], object] = lambda: None) -> None:
         """Open the service, and anew whenever `changed` gives another token or the last time failed.
 
         The service opened before answers until the new one can. Failing may take a tenth of the time at most. What is
-        found damaged once it is read whole no longer answers, until there is something else to open.
+        found damaged once it is read whole no longer answers, until there is something else to open. Each time,
+        `tried` is told.
         """
         token, again = object(), 0.0
         while True:
@@ -74,6 +75,7 @@ class State:
             began = time.monotonic()
             if now != token or (self.failed is not None and not self._damaged and began >= again):
                 await self._open()
+                tried()
                 token, again = now, began + 10 * (time.monotonic() - began)
                 await self._check(token)
             await anyio.sleep(LOOK_SECONDS)
