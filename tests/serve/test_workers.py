@@ -136,6 +136,7 @@ def test_workers_share_the_work_the_pages_of_the_index_the_rate_and_a_scrape(ind
             assert asked < 60, "one worker answers all"
         assert sum(answered().values()) == asked
         assert len(set(served.pids())) == 2
+        assert [folder.stat().st_mode & 0o077 for folder in served.meets.glob("rag-*")] == [0]
         for pid in served.pids():
             for name in ("vectors.npy", "keys.npy"):
                 held = mapped(pid, name)
