@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -37,8 +38,12 @@ WAITING = 16
 """Questions that wait for a core: few, so that some are sent away."""
 AT_ONCE = 60
 """Questions that are asked at once, in the middle of each slice."""
+WARM = 9_000
+"""Requests until a server is warm: it has all its threads, and as many vectors of questions as it keeps."""
 GROWTH = 0.1
-"""How much of its memory a server may grow by, over as many requests as it has had since it was warm."""
+"""How much of its memory a server that is warm may grow by."""
+FEWEST = 4
+"""Slices that growth is judged by, at least."""
 STOP = 15.0
 """Seconds that a server has to end."""
 SAID = "The build numbered {} of a long stretch changes this sentence alone."
@@ -76,7 +81,7 @@ def trend(values: Sequence[float]) -> Trend:
     >>> trend([1.0, 2.0, 3.0, 4.0]).slope
     1.0
     """
-    if len(values) < 4:
+    if len(values) < FEWEST:
         return Trend(0.0, float("-inf"), float("inf"))
     from scipy import stats
 
@@ -87,13 +92,13 @@ def trend(values: Sequence[float]) -> Trend:
 
 def grows(values: Sequence[float]) -> bool:
     """Whether memory leaks: the interval's lower end alone makes more than GROWTH of what was held at first."""
-    return trend(values).low * (len(values) - 1) > GROWTH * values[0]
+    return len(values) >= FEWEST and trend(values).low * (len(values) - 1) > GROWTH * values[0]
 
 
 def leaks(values: Sequence[int]) -> bool:
     """Whether each of the last third is above all of the first: what comes and goes is not."""
     third = max(len(values) // 3, 1)
-    return len(values) > 1 and min(values[-third:]) > max(values[:third])
+    return len(values) >= FEWEST and min(values[-third:]) > max(values[:third])
 
 
 def family(pid: int) -> list[int]:
@@ -245,10 +250,13 @@ def served(folder: Path, index: Path, workers: int) -> Iterator[tuple[subprocess
 
 def judged(slices: Sequence[Slice], soak: Soak) -> dict[str, bool]:
     """What has to hold, and whether it does."""
-    warm = [each.reading for each in slices[len(slices) // 4 :]]  # before, the vectors of questions are still gathered
+    sizes = [sum(count for kind, count in each.seen.counts.items() if kind != "sent away") for each in slices]
+    warm = [each.reading for each, had in zip(slices, accumulate(sizes), strict=True) if had > WARM]
     mib = [each.mib for each in warm]
     found = trend(mib)
     slope = f"{found.slope:+.2f} MiB a slice, 95% from {found.low:+.2f} to {found.high:+.2f}, over {len(warm)} slices"
+    if len(warm) < FEWEST:
+        slope = "too short a run to tell; nor for files and threads"
     answered = {name for each in slices for name in each.seen.generations}
     return {
         "no response but those that are meant": not soak.wrong,
@@ -290,8 +298,8 @@ def page(slices: Sequence[Slice], verdicts: dict[str, bool], soak: Soak, given: 
             table(head, rows),
             f"In the middle of each slice {AT_ONCE} questions are asked at once, of which {WAITING} may wait; the "
             "milliseconds are of the others. Memory is resident, of all processes together, with the mapped pages of "
-            "the index; it, open files and threads are read at the end of a slice, once nobody is connected. The first "
-            "quarter warms up.",
+            "the index; it, open files and threads are read at the end of a slice, once nobody is connected. "
+            f"Growth is judged from request {WARM:,} on.",
             "\n".join(lines),
         )
     )

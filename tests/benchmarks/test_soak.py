@@ -87,3 +87,17 @@ def test_a_response_that_is_not_meant_is_wrong(
         traffic.told(httpx.Response(status, headers=headers, request=request), wanted)
     assert traffic.told(httpx.Response(200, request=request), {200})
     assert not traffic.told(httpx.Response(503, headers={"retry-after": "1"}, request=request), {200})
+
+
+@pytest.mark.parametrize(("requests", "judged"), [(3_000, True), (700, False)])
+def test_growth_is_judged_once_the_server_is_warm_alone(soak: ModuleType, requests: int, judged: bool) -> None:
+    slices = []
+    for number in range(12):
+        seen = soak.Seen()
+        seen.counts["ask"], seen.generations["g"] = requests, 1
+        slices.append(soak.Slice(seen, soak.Reading(300 + 20 * number, 20 + number, 5)))
+    run = soak.Soak(0, "", Path(), Path(), ([], []), [], known={"g"})
+    verdicts = {what.partition(" (")[0]: so for what, so in soak.judged(slices, run).items()}
+    for what in ("memory does not grow by more than 10%", "open files do not grow"):
+        assert verdicts[what] is not judged
+    assert verdicts["threads do not grow"]
