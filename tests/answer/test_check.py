@@ -225,7 +225,7 @@ TWISTS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(EVERY), min_size=2, max_size=6), st.lists(TWISTS, min_size=1, max_size=3), st.data())
 def test_whatever_is_done_to_the_corpus_what_is_shown_has_its_numbers_and_names(
     evidence: list[Candidate], twists: list[Callable[[str], str]], data: st.DataObject

@@ -275,7 +275,7 @@ TALK = st.text(max_size=60) | st.lists(st.sampled_from(PARTS), max_size=12).map(
 TURNS = st.lists(st.builds(Turn, TALK, TALK), max_size=4)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(TALK, TURNS, st.none() | TALK.map(Writes))
 def test_nothing_is_said_that_was_not_said(text: str, history: list[Turn], model: Writes | None) -> None:
     found = standalone(text, history, KNOWN, Rarity(), model)

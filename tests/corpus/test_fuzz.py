@@ -43,7 +43,7 @@ def mutated(draw: st.DrawFn, seed: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", SEEDS)
-@settings(deadline=None, max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES)
 @given(data=st.data())
 def test_any_bytes_are_documents_whose_paragraphs_lie_in_them_or_an_error_of_ours(suffix: str, data: Any) -> None:
     assert suffix in READERS

@@ -395,7 +395,7 @@ def test_every_paragraph_slices_back_and_they_are_in_order_and_disjoint(text: st
         last = paragraph.end
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(
     st.dictionaries(
         st.sampled_from(["a.md", "b.txt", "c.html", "d.jsonl", "e.xml", "r/f.txt"]),

@@ -124,7 +124,7 @@ def test_questions_that_only_one_has_may_be_left_out_and_are_counted() -> None:
 share = st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 1)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(share, share), min_size=1, max_size=30))
 def test_swapping_the_reports_turns_every_sign_and_no_p(pairs: list[tuple[float, float]]) -> None:
     before, after = (column("RR", *values) for values in zip(*pairs, strict=True))

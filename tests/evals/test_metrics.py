@@ -8,7 +8,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 import pytrec_eval
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.errors import NotFound, UserError
@@ -115,7 +115,6 @@ def test_an_interval_of_nothing_is_refused() -> None:
 confident = st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0]) | st.floats(0, 1), st.booleans()), min_size=1)
 
 
-@settings(deadline=None)  # the first one imports scikit-learn
 @given(confident)
 def test_auroc_is_that_of_scikit_learn(pairs: list[tuple[float, bool]]) -> None:
     metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn comes with the `build` extra")

@@ -10,7 +10,7 @@ from rag.evals.paired import effect_size, holm, randomisation_test
 values = st.sampled_from([0.0, 0.1, 0.2, 0.3, 0.5, -0.1, -0.5]) | st.floats(-1, 1)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(values, min_size=2, max_size=11))
 def test_p_is_that_of_scipy_over_every_assignment_of_signs(differences: list[float]) -> None:
     stats = pytest.importorskip("scipy.stats", reason="scipy comes with the `build` extra")
@@ -40,7 +40,6 @@ def test_p_of_many_differences_is_near_that_of_scipy() -> None:
     assert randomisation_test(differences.tolist()) == pytest.approx(theirs.pvalue, abs=0.015)
 
 
-@settings(deadline=None)
 @given(st.lists(values, max_size=40))
 def test_p_is_a_share_and_the_same_whichever_came_first(differences: list[float]) -> None:
     p = randomisation_test(differences, samples=500)

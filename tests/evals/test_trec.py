@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import ir_measures
 import pytest
 import pytrec_eval
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.errors import UserError
@@ -75,7 +75,6 @@ judgements = st.dictionaries(
 runs = st.dictionaries(queries, st.dictionaries(documents, st.sampled_from([0.0, 0.5, 1.0]) | st.floats(-9, 9)))
 
 
-@settings(deadline=None)
 @given(judgements, runs)
 def test_figures_on_written_files_are_those_of_trec_eval(
     qrels: dict[str, dict[str, int]], run: dict[str, dict[str, float]]
@@ -98,7 +97,6 @@ def test_figures_on_written_files_are_those_of_trec_eval(
     assert score_run(found, qrels) == ours
 
 
-@settings(deadline=None)
 @given(judgements, runs)
 def test_reciprocal_rank_is_that_of_ms_marcos_own_script(
     qrels: dict[str, dict[str, int]], run: dict[str, dict[str, float]]

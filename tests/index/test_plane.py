@@ -67,7 +67,7 @@ def unit_rows(draw: st.DrawFn) -> "Vectors":
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(unit_rows())
 def test_every_passage_has_a_place_within_the_map_and_the_same_one_every_time(vectors: "Vectors") -> None:
     places, method = place(vectors)

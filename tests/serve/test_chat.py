@@ -650,7 +650,7 @@ def test_a_text_of_the_corpus_is_words_and_nothing_else(text: str) -> None:
     assert kinds == {"bullet_list_open", "bullet_list_close", "list_item_open", "list_item_close"}
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.text(alphabet="[]()!<>&;#*_`~$\\:/ab1 .-+=@|\"'x\n", max_size=24))
 def test_any_text_is_shown_as_it_is_and_read_back(text: str) -> None:
     words = " ".join(text.split())

@@ -90,7 +90,7 @@ json_values = st.recursive(
 fields = st.sampled_from(["question", "query", "k", "filters", "history", "stream", "model", "messages", "neighbours"])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     path=st.sampled_from(["/v1/ask", "/v1/search", "/v1/chat/completions"]),
     body=st.dictionaries(fields, json_values | st.just("what did the run cost?"), max_size=5) | json_values,

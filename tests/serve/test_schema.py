@@ -47,6 +47,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @described.parametrize()
-@settings(deadline=None, derandomize=True, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+@settings(derandomize=True, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 def test_no_request_is_the_servers_fault_and_every_answer_is_as_described(case: Case[Any], server: str) -> None:
     case.call_and_validate(base_url=server, checks=CHECKS)
