@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from rag.evals.datasets import Collection
     from rag.index.build import BuildReport
     from rag.index.encode import Progress
-    from rag.index.library import IndexLibrary
     from rag.index.store import Manifest
-    from rag.ports import Generator, Retriever, Scorer
+    from rag.ports import Generator, Retriever, Scorer, WholeLibrary
     from rag.records import Document, Filters, Passage
 
 
@@ -37,7 +36,7 @@ NO_EPISODES = r"(?!)"
 class Service:
     """One opened index and what answers from it."""
 
-    library: IndexLibrary
+    library: WholeLibrary
     retriever: Retriever
     answerer: Answerer
     id_pattern: str
@@ -181,8 +180,7 @@ def _open_service(settings: Settings, distinct: bool, generator: Generator | Non
 
     sparse: TantivyRetriever | RankBM25Retriever = TantivyRetriever(folder / FOLDER, library)
     if "rank-bm25" in (settings.search.sparse, settings.search.retriever):
-        held = map(library.passage, range(len(library)))
-        texts = (term_text(passage, manifest.id_pattern, manifest.titled) for passage in held)
+        texts = (term_text(passage, manifest.id_pattern, manifest.titled) for passage in library.all_passages())
         sparse = RankBM25Retriever(texts, library)
     search = settings.search
     parts: list[Scorer] = [dense, sparse]
@@ -322,7 +320,7 @@ def index_collection(
 
 def index_again(
     settings: Settings,
-    library: IndexLibrary,
+    library: WholeLibrary,
     id_pattern: str,
     folder: Path,
     progress: Progress,
@@ -337,7 +335,7 @@ def index_again(
     from rag.index.export import EncoderChoice
     from rag.index.store import IndexFolder
 
-    names = dict.fromkeys(library.passage(row).document for row in range(len(library)))
+    names = dict.fromkeys(passage.document for passage in library.all_passages())
     build(
         map(library.document, names),
         IndexFolder(folder),

@@ -71,7 +71,7 @@ def judge_retrieval(
     out = {}
     for level, key, qrels in (
         ("episode", by_episode, episode_qrels(questions)),
-        ("passage", by_passage, passage_qrels(questions, map(library.passage, range(len(library))))),
+        ("passage", by_passage, passage_qrels(questions, library.all_passages())),
     ):
         found = evaluate_retrieval(
             once,
@@ -197,7 +197,7 @@ def judge_questions(settings: Settings, folder: Path) -> Lint:
 
     service = open_service(settings)
     library = service.library
-    names = dict.fromkeys(library.passage(row).document for row in range(len(library)))
+    names = dict.fromkeys(passage.document for passage in library.all_passages())
     return lint(_questions(folder, None), map(library.document, names), terms, service.id_pattern)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -164,4 +164,40 @@ class Library(Protocol):
 
     def neighbours(self, passage: Passage, n: int = 1) -> Sequence[Passage]:
         """Up to n passages before and n after it in its document, in reading order, without itself."""
+        ...
+
+
+class WholeLibrary(Library, Protocol):
+    """A library that can be gone through, as whatever shows or judges a corpus does."""
+
+    def __len__(self) -> int:
+        """How many passages there are."""
+        ...
+
+    def __hash__(self) -> int:
+        """By identity: what is read of a library is kept by it."""
+        ...
+
+    def documents(self) -> Iterator[Document]:
+        """Every document, each read as it is asked for, in an order of the index's own."""
+        ...
+
+    def all_passages(self) -> Iterator[Passage]:
+        """Every passage, each read as it is asked for, in an order of the index's own."""
+        ...
+
+    def citing(self, episode: str) -> Sequence[Passage]:
+        """Passages of other documents with a sentence attributed to the episode, by id."""
+        ...
+
+    def citing_counts(self) -> Mapping[str, int]:
+        """Of each of `episodes()`, how many passages `citing` gives; no passage is read for it."""
+        ...
+
+    def place(self, passage: Passage) -> tuple[float, float] | None:
+        """Where the passage lies on the map, in 0..1 each way; None where it has no place, or is of another index."""
+        ...
+
+    def placed(self, most: int) -> Sequence[tuple[Passage, tuple[float, float]]]:
+        """At most `most` passages that have a place, evenly spread, each with its place; none where there is no map."""
         ...

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
 from rag.corpus.markers import sentences
-from rag.ports import Library
-from rag.records import Answer, AnswerSentence, Document, Draft, Dropped, Event, Found, Hit, Passage, Sentence
-
-
-class _CitingLibrary(Library, Protocol):
-    def citing(self, episode: str) -> Sequence[Passage]: ...
+from rag.ports import Library, WholeLibrary
+from rag.records import Answer, AnswerSentence, Document, Draft, Dropped, Event, Found, Hit, Sentence
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:
@@ -93,7 +89,7 @@ def document_json(document: Document, id_pattern: str) -> dict[str, Any]:
     }
 
 
-def episode_json(library: _CitingLibrary, episode: str, id_pattern: str) -> dict[str, Any]:
+def episode_json(library: WholeLibrary, episode: str, id_pattern: str) -> dict[str, Any]:
     """The object of an episode's document, an empty one where there is none, and the sentences that cite it."""
     about = library.about(episode)
     empty = {"id": episode, "kind": "episode", "title": episode, "text": "", "metadata": {}, "sentences": []}

@@ -9,7 +9,7 @@ from fakes import CORPUS, service_of
 from rag.assemble import Service
 from rag.corpus.load import load
 from rag.corpus.markers import DEFAULT_PATTERN
-from rag.index.library import IndexLibrary
+from rag.ports import WholeLibrary
 from rag.records import Document, Hit, Passage
 from rag.serve.web.catalogue import Catalogue, matching, read_catalogue
 from rag.serve.web.chart import COLOURS, OTHER, SIZE, draw, light
@@ -18,16 +18,16 @@ PLACES = [(0.0, 0.0), (1.0, 1.0), (0.5, 0.25)]
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> IndexLibrary:
+def library(tmp_path_factory: pytest.TempPathFactory) -> WholeLibrary:
     return service_of(load(CORPUS), tmp_path_factory.mktemp("library")).library
 
 
 @pytest.fixture(scope="module")
-def catalogue(library: IndexLibrary) -> Catalogue:
+def catalogue(library: WholeLibrary) -> Catalogue:
     return read_catalogue(library)
 
 
-def test_every_episode_that_is_about_or_cited_has_an_entry(library: IndexLibrary, catalogue: Catalogue) -> None:
+def test_every_episode_that_is_about_or_cited_has_an_entry(library: WholeLibrary, catalogue: Catalogue) -> None:
     assert [e.id for e in catalogue.episodes] == list(library.episodes())
     assert {kind: len(of) for kind, of in catalogue.documents.items()} == {
         kind: len(list((CORPUS / f"{kind}s").glob("*.md"))) for kind in ("concept", "review")
@@ -111,7 +111,7 @@ def test_what_has_no_place_is_not_lit() -> None:
     assert light(service, (Hit(passage(7), 1.0, 1),)) is None
 
 
-def test_an_index_without_places_has_no_map(library: IndexLibrary) -> None:
+def test_an_index_without_places_has_no_map(library: WholeLibrary) -> None:
     assert draw(cast(Service, SimpleNamespace(library=library))) is None
 
 

@@ -39,6 +39,7 @@ from rag.corpus.split import SplitValues, split
 from rag.errors import IndexUnusable, UserError
 from rag.index.library import IndexLibrary, write_library
 from rag.index.sparse import RankBM25Retriever
+from rag.ports import WholeLibrary
 from rag.records import Document, Filters, IndexInfo, Message, Paragraph, Question, Ranking
 from rag.search.query import understand
 from rag.serve.keys import add_key
@@ -385,7 +386,7 @@ def test_what_nobody_foresaw_is_in_the_log_alone(connect: Connect, caplog: pytes
 
 
 def test_a_broken_library_is_in_the_log_alone(service: Service, caplog: pytest.LogCaptureFixture) -> None:
-    broken = replace(service, library=cast(IndexLibrary, BrokenLibrary()))
+    broken = replace(service, library=cast(WholeLibrary, BrokenLibrary()))
 
     async def look(client: Client) -> None:
         for work in (client.list_resources(), client.read_resource("rag://documents/reviews/rl")):
@@ -400,10 +401,10 @@ def test_a_broken_library_is_in_the_log_alone(service: Service, caplog: pytest.L
 class BrokenLibrary:
     info = IndexInfo("g", 1, "e")
 
-    def __len__(self) -> int:
+    def all_passages(self, *_: object) -> object:
         raise OSError("/secret/path")
 
-    passage = document = __len__
+    document = all_passages
 
 
 def test_a_model_that_is_not_there_is_said(service: Service) -> None:
@@ -486,7 +487,7 @@ def of_generation(service: Service, name: str) -> Service:
     return replace(service, answerer=copy_of(service, library), library=library)
 
 
-def copy_of(service: Service, library: IndexLibrary) -> Answerer:
+def copy_of(service: Service, library: WholeLibrary) -> Answerer:
     answerer = copy(service.answerer)
     answerer._library = library
     return answerer

@@ -12,7 +12,7 @@ from rag.doctor.installation import Installation, digest, size_of
 from rag.errors import CorpusError
 
 if TYPE_CHECKING:
-    from rag.index.library import IndexLibrary
+    from rag.ports import WholeLibrary
 
 NAMED = 3
 """Documents that are named, of those that differ."""
@@ -140,7 +140,7 @@ def question(installation: Installation) -> Iterator[Finding]:
     yield Finding("warning", f"{len(asked)} of its own titles have no answer, {asked[0]!r} first", mend)
 
 
-def _own(library: IndexLibrary) -> Iterator[str]:
+def _own(library: WholeLibrary) -> Iterator[str]:
     """Questions that the first documents say they answer, then their titles as questions."""
     documents = list(islice(library.documents(), 100))
     yield from (asked.text for document in documents for asked in document.questions)

@@ -281,6 +281,10 @@ class IndexLibrary:
         """Every document, sorted by id, each read as it is asked for."""
         return map(self._document, range(len(self._documents)))
 
+    def all_passages(self) -> Iterator[Passage]:
+        """Every passage, sorted by id, each read as it is asked for."""
+        return map(self.passage, range(len(self)))
+
     def place(self, passage: Passage) -> tuple[float, float] | None:
         """Where the passage lies on the map, in 0..1 each way; None where it has no place, or is of another index."""
         row = self._row(passage)

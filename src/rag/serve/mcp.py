@@ -49,7 +49,7 @@ except ImportError as missing:
 
 if TYPE_CHECKING:
     from rag.assemble import Service
-    from rag.index.library import IndexLibrary
+    from rag.ports import WholeLibrary
 
 MAX_TURNS = 20
 """Turns of a conversation that are taken."""
@@ -294,10 +294,9 @@ def _uri(id: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _titles(library: IndexLibrary) -> dict[str, str]:
+def _titles(library: WholeLibrary) -> dict[str, str]:
     """Every document that has a passage, by its ID in order, and its title."""
-    passages = map(library.passage, range(len(library)))
-    return dict(sorted((p.document, p.title) for p in passages))
+    return dict(sorted((p.document, p.title) for p in library.all_passages()))
 
 
 def _page(service: Service, cursor: str | None, _: Stop) -> types.ListResourcesResult:

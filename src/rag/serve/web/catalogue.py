@@ -10,7 +10,7 @@ from rag.records import Answer, Document
 
 if TYPE_CHECKING:
     from rag.assemble import Service
-    from rag.index.library import IndexLibrary
+    from rag.ports import WholeLibrary
 
 EXAMPLES = 4
 """Questions that the first page proposes."""
@@ -53,7 +53,7 @@ class Catalogue:
         return next((e for e in self.episodes if e.id == episode), None)
 
 
-def read_catalogue(library: IndexLibrary) -> Catalogue:
+def read_catalogue(library: WholeLibrary) -> Catalogue:
     """Read every document once."""
     citing = library.citing_counts()
     episodes = {id: Entry(id, id, episode=id, citing=citing.get(id, 0)) for id in library.episodes()}
