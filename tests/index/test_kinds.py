@@ -142,6 +142,19 @@ def test_kinds_answer_as_one_where_a_passage_has_several_vectors(
     assert answers[0] == answers[1] == answers[2]
 
 
+@pytest.mark.parametrize("kind", ["flat", *KINDS])
+def test_of_passages_that_are_equally_near_the_first_by_id_are_found(
+    kind: Kind, vectors: "Vectors", library: IndexLibrary, tmp_path: Path
+) -> None:
+    alike, better = vectors.copy(), range(3000, 3003)
+    alike[1000:1100] = vectors[1000]
+    alike[better] = asked = unit(vectors[[1000]] + 0.05)
+    for k in (4, 50):
+        hits = retriever(kind, alike, library, tmp_path, asked).retrieve(Question("0"), k)
+        wanted = [*better, *range(1000, 1000 + k - len(better))]
+        assert [hit.passage.document for hit in hits] == [f"d/{row:05d}" for row in wanted]
+
+
 def test_a_ranking_of_another_kind_is_the_same_passage_record(library: IndexLibrary) -> None:
     passage = library.passage(4)
     assert library.neighbours(passage) == []

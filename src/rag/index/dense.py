@@ -34,6 +34,8 @@ _TRAINED_ON = 40
 _CHUNK = 50_000
 _VECTORS_A_PASSAGE = 3
 """How many vectors are asked for each passage that is wanted, to begin with."""
+_TIES = 8
+"""Vectors that are asked beyond those: of passages as good as the last one wanted, the first by id are."""
 
 
 def kind_for(rows: int) -> Kind:
@@ -122,14 +124,14 @@ class DenseRetriever:
         most = self._index.ntotal if allowed is None else len(allowed)
         if k < 1 or not most:
             return ()
-        asked = k if self._rows is None else k * _VECTORS_A_PASSAGE
+        asked = _TIES + (k if self._rows is None else k * _VECTORS_A_PASSAGE)
         while True:
             best: dict[int, float] = {}
             found, cosines = self._search(vector, min(asked, most), allowed, selector)
             rows = found if self._rows is None else self._rows[found]
             for row, cosine in zip(rows.tolist(), cosines.tolist(), strict=True):
                 best.setdefault(row, cosine)
-            if len(best) >= k or asked >= most:
+            if asked >= most or is_whole(list(best.values()), float(cosines[-1]), k):
                 return sorted(best.items(), key=lambda item: (-item[1], item[0]))[:k]
             asked *= 4
 
@@ -165,6 +167,15 @@ class DenseRetriever:
         if self._rows is not None:
             keep = keep[self._rows]
         return np.flatnonzero(keep), self._faiss.IDSelectorBitmap(np.packbits(keep, bitorder="little"))
+
+
+def is_whole(best: Sequence[float], last: float, k: int) -> bool:
+    """Whether k passages were found, and all as good as the k-th; scores are best first, `last` the least seen.
+
+    >>> is_whole([0.9, 0.8, 0.8, 0.7], 0.7, 2), is_whole([0.9, 0.8, 0.8], 0.8, 2)
+    (True, False)
+    """
+    return len(best) >= k and last < best[k - 1]
 
 
 def ranking(library: Library, scores: Scores, name: str) -> Ranking:
