@@ -12,7 +12,7 @@ TOOLS := dist/.tools/bin
 
 $(BIN)/rag: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[build,dev,llm,mcp,otel,watch]'
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[build,dev,llm,mcp,milvus,otel,watch]'
 	@touch $@
 
 index: $(BIN)/rag

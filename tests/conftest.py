@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,8 @@ from hypothesis import settings
 
 settings.register_profile("ours", deadline=None)  # how long an example takes says what else the machine does
 settings.load_profile("ours")
+
+from lite import milvus
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -15,3 +18,10 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no ../shared beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def milvus_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Milvus that every test shares."""
+    with milvus(tmp_path_factory.mktemp("milvus")) as uri:
+        yield uri

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rag.errors import NotFound, UserError
+from rag.errors import NotFound, SettingsError, UserError
 from rag.search.query import named_episodes
 from rag.settings import NO_MODEL, Settings
 
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from rag.errors import CorpusError
     from rag.evals.datasets import Collection
     from rag.index.build import BuildReport
-    from rag.index.encode import Progress
+    from rag.index.encode import OnnxEncoder, Progress, RememberedEncoder
+    from rag.index.milvus.client import Address
+    from rag.index.milvus.published import Generations
     from rag.index.store import Manifest
-    from rag.ports import Generator, Retriever, Scorer, WholeLibrary
+    from rag.ports import Generator, Retriever, Scorer, TermRetriever, VectorRetriever, WholeLibrary
     from rag.records import Document, Filters, Passage
 
 
@@ -28,6 +30,8 @@ WHOLE = 1_000_000_000
 """Characters of a passage that is a whole document."""
 SENTENCES_UP_TO = 20_000
 """Documents of a collection whose sentences are encoded too: that takes longer than the documents themselves."""
+PATIENCE = 30.0
+"""Seconds for which a build waits for a Milvus that does not answer; it goes on later from where it was."""
 NO_EPISODES = r"(?!)"
 """An ID pattern that matches nothing: "E2F1" is a protein in somebody else's abstracts."""
 
@@ -49,6 +53,8 @@ class Service:
     """How often a question's vector was at hand, and how often it was made."""
     answers: Callable[[], tuple[int, int]] = lambda: (0, 0)
     """The same of answers."""
+    reach: Callable[[], object] = lambda: None
+    """Asks the engine for a sign of life. Raises IndexAway."""
 
     def drafter(self, name: str | None = None) -> Generator | None:
         """The generator of that name ("llm", or None for "extractive"). Raises UserError where there is none."""
@@ -92,6 +98,8 @@ class Service:
 
 def index_token(settings: Settings) -> object:
     """Another one whenever another index serves."""
+    if settings.engine == "milvus":
+        return _milvus(_address(settings)).token()
     from rag.index.store import IndexFolder
 
     return IndexFolder(settings.index).token()
@@ -107,6 +115,32 @@ def opening(settings: Settings, workers: int = 1, *, answers: int = 0) -> Callab
     shared = settings.model_copy(update={"llm": settings.llm.model_copy(update={"concurrency": most})})
     generator = open_generator(shared)
     return lambda: open_service(settings, generator=generator, answers=answers)
+
+
+def _address(settings: Settings) -> Address:
+    from rag.index.milvus.client import Address
+
+    milvus = settings.milvus
+    return Address(
+        milvus.uri,
+        milvus.token.get_secret_value() if milvus.token else "",
+        milvus.database or "",
+        milvus.prefix,
+        milvus.timeout,
+        milvus.ca,
+        milvus.certificate,
+        milvus.key,
+        milvus.server_name,
+    )
+
+
+@lru_cache(maxsize=8)
+def _milvus(address: Address, patience: float = 0.0) -> Generations:
+    """A connection, one for all that this process asks of a Milvus."""
+    from rag.index.milvus.client import Engine
+    from rag.index.milvus.published import Generations
+
+    return Generations(Engine(address, patience))
 
 
 def open_generator(settings: Settings) -> Generator | None:
@@ -149,22 +183,31 @@ def open_service(
         return _open_service(settings, distinct, generator, answers)
 
 
-def _open_service(settings: Settings, distinct: bool, generator: Generator | None, answers: int) -> Service:
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What an engine gives to answer from."""
+
+    manifest: Manifest
+    library: WholeLibrary
+    inner: OnnxEncoder
+    encoder: RememberedEncoder
+    dense: VectorRetriever
+    sentences: Scorer
+    sparse: TermRetriever
+    check: Callable[[], None]
+    reach: Callable[[], object] = lambda: None
+
+
+def _embedded(settings: Settings) -> _Opened:
     import numpy as np
 
-    from rag.answer.answerability import Answerability
-    from rag.answer.drafting import DraftValues
-    from rag.answer.remember import RememberingAnswerer
-    from rag.corpus.split import index_text, term_text
     from rag.index.dense import PASSAGES, SENTENCES, DenseRetriever
     from rag.index.encode import ENCODER, OnnxEncoder, RememberedEncoder
     from rag.index.library import IndexLibrary
-    from rag.index.sparse import FOLDER, RankBM25Retriever, TantivyRetriever
+    from rag.index.sparse import FOLDER, TantivyRetriever
     from rag.index.store import IndexFolder, reading, verify
     from rag.index.vectors import KEYS, VECTORS
     from rag.records import IndexInfo
-    from rag.search.compose import Distinct, Feedback, Hybrid, Neighbourly, Tempered
-    from rag.search.fuse import convex, rrf, weighted
 
     folder, manifest = IndexFolder(settings.index).checked(whole=False)
     same_encoder(settings, manifest)
@@ -174,12 +217,58 @@ def _open_service(settings: Settings, distinct: bool, generator: Generator | Non
     inner = OnnxEncoder(folder / ENCODER)
     encoder = RememberedEncoder(inner, keys, vectors)
     dense = DenseRetriever(folder / PASSAGES, library, encoder, vectors=vectors)
+    sentences = dense
+    if manifest.sentence_vectors:
+        sentences = DenseRetriever(folder / SENTENCES, library, encoder, "sentences", vectors)
+    sparse = TantivyRetriever(folder / FOLDER, library)
+    check = partial(verify, folder, manifest, whole=True)
+    return _Opened(manifest, library, inner, encoder, dense, sentences, sparse, check)
+
+
+def _in_milvus(settings: Settings) -> _Opened:
+    import numpy as np
+
+    from rag.index.encode import OnnxEncoder, RememberedEncoder
+    from rag.index.milvus.encoder import HeldVectors, encoder_of
+    from rag.index.milvus.library import MilvusLibrary
+    from rag.index.milvus.retrieve import MilvusDense, MilvusSparse
+
+    generations = _milvus(_address(settings))
+    published = generations.serving()
+    same_encoder(settings, published.manifest)
+    lineage = generations.lineage(published.lineage)
+    library = MilvusLibrary(published, lineage)
+    inner = OnnxEncoder(encoder_of(published, lineage, settings.index))
+    nothing = np.empty(0, dtype=np.uint64), np.empty((0, inner.dimension), dtype=np.float32)
+    encoder = RememberedEncoder(HeldVectors(inner, lineage), *nothing)
+    dense, sentences = (MilvusDense(library, encoder, name) for name in ("dense", "sentences"))
+    check = partial(generations.check, published)
+    return _Opened(
+        published.manifest, library, inner, encoder, dense, sentences, MilvusSparse(library), check, generations.reach
+    )
+
+
+def _open_service(settings: Settings, distinct: bool, generator: Generator | None, answers: int) -> Service:
+    from rag.answer.answerability import Answerability
+    from rag.answer.drafting import DraftValues
+    from rag.answer.remember import RememberingAnswerer
+    from rag.corpus.split import index_text, term_text
+    from rag.search.compose import Distinct, Feedback, Hybrid, Neighbourly, Tempered
+    from rag.search.fuse import convex, rrf, weighted
+
+    opened = _in_milvus(settings) if settings.engine == "milvus" else _embedded(settings)
+    manifest, library, encoder, dense = opened.manifest, opened.library, opened.encoder, opened.dense
 
     def searched(passage: Passage) -> str:
         return index_text(passage, manifest.id_pattern, manifest.titled)
 
-    sparse: TantivyRetriever | RankBM25Retriever = TantivyRetriever(folder / FOLDER, library)
+    sparse = opened.sparse
     if "rank-bm25" in (settings.search.sparse, settings.search.retriever):
+        from rag.index.library import IndexLibrary
+        from rag.index.sparse import RankBM25Retriever
+
+        if not isinstance(library, IndexLibrary):
+            raise SettingsError("rank-bm25 scores every passage in this process; over Milvus, give bm25")
         texts = (term_text(passage, manifest.id_pattern, manifest.titled) for passage in library.all_passages())
         sparse = RankBM25Retriever(texts, library)
     search = settings.search
@@ -188,7 +277,7 @@ def _open_service(settings: Settings, distinct: bool, generator: Generator | Non
         parts[1] = Tempered(sparse, sparse)
         weights = {"dense": 1.0, sparse.name: search.sparse_weight}
         if manifest.sentence_vectors and search.sentence_weight > 0:
-            parts.append(DenseRetriever(folder / SENTENCES, library, encoder, "sentences", vectors))
+            parts.append(opened.sentences)
             weights |= {"dense": 1 - search.sentence_weight, "sentences": search.sentence_weight}
         fusion = weighted(weights)
     elif search.fusion == "convex":
@@ -204,7 +293,7 @@ def _open_service(settings: Settings, distinct: bool, generator: Generator | Non
         retriever = Neighbourly(retriever, library, search.neighbours)
     if distinct:
         retriever = Distinct(retriever, sparse)
-    answerability = Answerability(encoder, inner.tokens, sparse, id_pattern=manifest.id_pattern)
+    answerability = Answerability(encoder, opened.inner.tokens, sparse, id_pattern=manifest.id_pattern)
     answerer = RememberingAnswerer(
         retriever,
         encoder,
@@ -223,9 +312,10 @@ def _open_service(settings: Settings, distinct: bool, generator: Generator | Non
         settings.search.k,
         generator,
         settings.generator,
-        partial(verify, folder, manifest, whole=True),
+        opened.check,
         lambda: (encoder.hits, encoder.misses),
         lambda: (answerer.hits, answerer.misses),
+        opened.reach,
     )
 
 
@@ -235,8 +325,9 @@ def same_encoder(settings: Settings, manifest: Manifest) -> None:
 
     found, wanted = manifest.encoder, settings.encoder
     if found.precision != wanted.precision or found.name.rsplit("/", 1)[-1] != _last(wanted.model):
+        what = f"the index in Milvus at {settings.milvus.uri}" if settings.engine == "milvus" else settings.index
         raise IndexUnusable(
-            f"{settings.index} was built with {found.name} ({found.precision}), the settings say "
+            f"{what} was built with {found.name} ({found.precision}), the settings say "
             f"{wanted.model} ({wanted.precision}); build it with `rag index`"
         )
 
@@ -260,6 +351,21 @@ def build_index(
     from rag.index.export import EncoderChoice
     from rag.index.store import IndexFolder
 
+    if settings.engine == "milvus":
+        from rag.index.milvus import build as milvus
+
+        return milvus.build(
+            load(settings.corpus, id_pattern=settings.id_pattern, on_bad=on_bad, apart=settings.index),
+            _milvus(_address(settings), PATIENCE),
+            settings.index,
+            encoder=EncoderChoice(**settings.encoder.model_dump()),
+            values=SplitValues(**settings.split.model_dump()),
+            id_pattern=settings.id_pattern,
+            vectors=settings.milvus.index,
+            rebuild=rebuild,
+            progress=progress,
+            say=say,
+        )
     return build(
         load(settings.corpus, id_pattern=settings.id_pattern, on_bad=on_bad, apart=settings.index),
         IndexFolder(settings.index),
@@ -296,13 +402,32 @@ def index_collection(
     from rag.records import Document, Paragraph
 
     titles = sha256("\n".join(id for id, _, _ in collection.documents).encode()).hexdigest()[:8]
+    documents = (
+        Document(id, "document", title, text or title, (Paragraph(0, len(text or title)),))
+        for id, title, text in collection.documents
+        if (text or title).strip()
+    )
+    if settings.engine == "milvus":
+        from rag.index.milvus import build as milvus
+
+        prefix = re.sub(r"\W", "_", f"{settings.milvus.prefix}_{collection.name}_{titles}")
+        settings = settings.model_copy(update={"milvus": settings.milvus.model_copy(update={"prefix": prefix})})
+        milvus.build(
+            documents,
+            _milvus(_address(settings), PATIENCE),
+            settings.index,
+            encoder=EncoderChoice(**settings.encoder.model_dump()),
+            values=SplitValues(max_chars=WHOLE, min_chars=WHOLE),
+            id_pattern=NO_EPISODES,
+            sentence_vectors=len(collection.documents) <= SENTENCES_UP_TO,
+            vectors=settings.milvus.index,
+            progress=progress,
+            say=say,
+        )
+        return settings
     folder = settings.index / "collections" / f"{collection.name}-{titles}"
     build(
-        (
-            Document(id, "document", title, text or title, (Paragraph(0, len(text or title)),))
-            for id, title, text in collection.documents
-            if (text or title).strip()
-        ),
+        documents,
         IndexFolder(folder),
         encoder=EncoderChoice(**settings.encoder.model_dump()),
         values=SplitValues(max_chars=WHOLE, min_chars=WHOLE),
@@ -315,7 +440,7 @@ def index_collection(
         progress=progress,
         say=say,
     )
-    return settings.model_copy(update={"index": folder})
+    return settings.model_copy(update={"index": folder, "engine": "embedded"})
 
 
 def index_again(
@@ -348,4 +473,4 @@ def index_again(
         progress=progress,
         say=say,
     )
-    return settings.model_copy(update={"index": folder})
+    return settings.model_copy(update={"index": folder, "engine": "embedded"})

@@ -16,7 +16,9 @@ import click
 from rag.cli_eval import eval_group
 from rag.errors import RagError, UserError
 from rag.terminal import (
+    ENGINES,
     console,
+    engine_option,
     generator_option,
     json_option,
     one_line,
@@ -63,11 +65,12 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="Settings file; rag.toml by default.")
 @click.option("--index", type=click.Path(path_type=Path), help="Index folder; index/ by default.")
+@click.option("--engine", type=ENGINES, help="What keeps the index, for commands without this option.")
 @click.version_option(package_name="podcast-rag")
 @click.pass_context
-def main(ctx: click.Context, config: Path | None, index: Path | None) -> None:
+def main(ctx: click.Context, config: Path | None, index: Path | None, engine: str | None) -> None:
     """Ask a research podcast's reviews and episode summaries; every sentence comes with its source."""
-    ctx.obj = {"config": config, "flags": {"index": index}}
+    ctx.obj = {"config": config, "flags": {"index": index, "engine": engine}}
 
 
 def _open(ctx: click.Context, *, drafting: bool = False, **flags: Any) -> Service:
@@ -113,6 +116,7 @@ def _filters(
 @click.argument("question", nargs=-1, required=True)
 @_k
 @_filtered
+@engine_option
 @retriever_option
 @generator_option
 @json_option
@@ -146,6 +150,7 @@ def ask(
 @_k
 @click.option("--neighbours", type=click.IntRange(0, 5), default=0, help="Passages to show before and after each.")
 @_filtered
+@engine_option
 @retriever_option
 @json_option
 @click.pass_context
@@ -175,6 +180,7 @@ def search(
 
 @main.command()
 @click.argument("name")
+@engine_option
 @json_option
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
@@ -201,6 +207,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
 
 
 @main.command("index")
+@engine_option
 @click.option("--corpus", type=click.Path(path_type=Path), help="Folder of documents; corpus/ by default.")
 @click.option("--precision", type=click.Choice(["int8", "fp32"]), help="Of the encoder's weights.")
 @click.option("--rebuild", is_flag=True, help="Build everything anew, the encoder too.")
@@ -266,6 +273,7 @@ proxy_option = click.option(
     "--host", default="127.0.0.1", show_default=True, help="Address to bind; the default is this machine alone."
 )
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@engine_option
 @click.option("--name", multiple=True, help="A further name that readers call this machine by; may be given again.")
 @click.option("--workers", type=click.IntRange(1), help="Processes that share the work; one a core is the most of use.")
 @keys_option
@@ -327,6 +335,7 @@ def keys_command(file: Path, name: str) -> None:
 
 
 @main.command()
+@engine_option
 @click.option("--http", is_flag=True, help="Streamable HTTP at /mcp, instead of this process's input and output.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind with --http.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8001, show_default=True)

@@ -8,7 +8,8 @@
     │   └── NotFound         no such document or episode                        HTTP 404
     ├── IndexUnwritable    the operator makes room, or gives another folder    exit 1
     ├── IndexUnusable      the operator mends it, with `rag index`             exit 1, HTTP 503
-    │   └── IndexBusy        another build is writing; trying again helps
+    │   ├── IndexBusy        another build is writing; trying again helps
+    │   └── IndexAway        the engine that holds it does not answer; trying again helps
     ├── Busy               nobody mends it: trying again in a moment helps     HTTP 503
     └── BackendFailed      a model's endpoint failed; trying again may help    degrades, never fatal
 
@@ -63,6 +64,12 @@ class IndexUnwritable(RagError):
 
 class IndexBusy(IndexUnusable):
     """Another build is writing the index."""
+
+    retry = True
+
+
+class IndexAway(IndexUnusable):
+    """The engine that holds the index does not answer, or not in time."""
 
     retry = True
 

@@ -141,6 +141,14 @@ class TermStatistics(Protocol):
         ...
 
 
+class VectorRetriever(Retriever, VectorScorer, Protocol):
+    """An engine's own, by vectors."""
+
+
+class TermRetriever(Retriever, Scorer, TermStatistics, Protocol):
+    """An engine's own, by index terms."""
+
+
 class Library(Protocol):
     """What the index holds besides rankings."""
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 PREFIX = "RAG_"
+_ALONE = ("llm.", "milvus.")
+"""Sections of a service elsewhere: variables are spelled as others spell theirs, and no value is shown."""
 NO_MODEL = "no language model is configured; set RAG_LLM_BASE_URL and RAG_LLM_MODEL, or RAG_LLM_GGUF to a file"
 
 
@@ -160,6 +162,39 @@ def _words(value: object) -> object:
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
+def _milvus(text: str) -> str:
+    try:
+        parts, _ = (split := urlsplit(text)), split.port
+    except ValueError as error:
+        raise ValueError(f"is no address of Milvus ({error})") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in text):
+        raise ValueError("is no address of Milvus; write it as http://127.0.0.1:19530")
+    if parts.username or parts.password:
+        raise ValueError("holds a name or password; give them as RAG_MILVUS_TOKEN=NAME:PASSWORD")
+    return text.rstrip("/")
+
+
+class MilvusSettings(_Section):
+    """Where Milvus keeps the index, with `engine` "milvus".
+
+    `token` is NAME:PASSWORD or a key; `prefix` begins the names of the collections, so that several indexes may share a
+    database. `timeout` is in seconds a call. `ca`, `certificate` and `key` are PEM files, for TLS with other than the
+    system's authorities or for both sides; an https `uri` is TLS in any case. `index` is the kind of Milvus's index of
+    vectors, when it is made.
+    """
+
+    uri: Annotated[str, AfterValidator(_milvus)] = "http://127.0.0.1:19530"
+    token: SecretStr | None = None
+    database: Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,99}$")] | None = None
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z]\w{0,99}$")] = "rag"
+    timeout: float = Field(default=5, gt=0, le=600)
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    server_name: str | None = None
+    index: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,40}$")] = "AUTOINDEX"
+
+
 class ServeSettings(_Section):
     """Whom a server answers, and how much at once.
 
@@ -204,17 +239,20 @@ def _id_pattern(text: str) -> str:
 class Settings(_Section):
     """Everything that may be configured.
 
+    `engine` is what keeps the index: the folder `index`, or Milvus, beside which the folder has the encoder alone.
     `vectors` is how FAISS keeps them: whole, as 8-bit scalars, or those in an inverted file; "auto" goes by how many
     there are.
     """
 
     corpus: Path = Path("corpus")
+    engine: Literal["embedded", "milvus"] = "embedded"
     index: Path = Path("index")
     id_pattern: Annotated[str, Field(max_length=200), AfterValidator(_id_pattern)] = r"E\d{3,}"
     encoder: EncoderSettings = EncoderSettings()
     split: SplitSettings = SplitSettings()
     vectors: Literal["auto", "flat", "sq8", "ivf"] = "auto"
     search: SearchSettings = SearchSettings()
+    milvus: MilvusSettings = MilvusSettings()
     generator: Literal["extractive", "llm"] = "extractive"
     llm: LanguageModelSettings = LanguageModelSettings()
     serve: ServeSettings = ServeSettings()
@@ -241,7 +279,8 @@ def read_sound(
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             wrong.append(SettingsError(f"{path} cannot be read: {error}"))
     variables = {setting_of(name): value for name, value in sorted(environment.items()) if name.startswith(PREFIX)}
-    given = {name: value for name, value in variables.items() if value or not name.startswith("llm.")}  # compose unsets
+    unset = {name for name, value in variables.items() if not value and name.startswith(_ALONE)}  # as compose files do
+    given = {name: value for name, value in variables.items() if name not in unset}
     for name, value in (given | {name: value for name, value in flags.items() if value is not None}).items():
         try:
             _put(values, name.split("."), value)
@@ -259,11 +298,11 @@ def read_sound(
 def setting_of(variable: str) -> str:
     """The setting that an environment variable gives.
 
-    >>> setting_of("RAG_SEARCH__K"), setting_of("RAG_LLM_MODEL")
-    ('search.k', 'llm.model')
+    >>> setting_of("RAG_SEARCH__K"), setting_of("RAG_LLM_MODEL"), setting_of("RAG_MILVUS_URI")
+    ('search.k', 'llm.model', 'milvus.uri')
     """
     short = variable.removeprefix(PREFIX).lower()
-    return re.sub("^llm_(?!_)", "llm__", short).replace("__", ".")  # RAG_LLM_MODEL, as others spell theirs
+    return re.sub("^(llm|milvus)_(?!_)", r"\1__", short).replace("__", ".")
 
 
 def setting_names(section: type[BaseModel] = Settings, before: str = "") -> list[str]:
@@ -279,7 +318,7 @@ def setting_names(section: type[BaseModel] = Settings, before: str = "") -> list
 def _told(found: ErrorDetails) -> SettingsError:
     where = ".".join(map(str, found["loc"]))
     message = found["msg"].removeprefix("Value error, ")
-    secret = where.startswith(("llm", "serve.traces")) or found["type"] == "extra_forbidden"  # it may be a key
+    secret = f"{where}.".startswith((*_ALONE, "serve.traces")) or found["type"] == "extra_forbidden"  # it may be a key
     shown = "" if secret else f" (found {found.get('input')!r})"
     return SettingsError(f"setting {where!r}: {message}{shown}", where)
 

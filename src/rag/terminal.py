@@ -20,6 +20,21 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 retriever_option = click.option(
     "--retriever", type=click.Choice(["hybrid", "dense", "bm25", "rank-bm25"]), help="Which passages are found how."
 )
+
+
+def _choose_engine(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.obj["flags"]["engine"] = value
+
+
+ENGINES = click.Choice(["embedded", "milvus"])
+engine_option = click.option(
+    "--engine",
+    type=ENGINES,
+    expose_value=False,
+    callback=_choose_engine,
+    help="What keeps the index: its folder, by default, or Milvus (RAG_MILVUS_URI).",
+)
 generator_option = click.option(
     "--generator", type=click.Choice(["extractive", "llm"]), help="Whose words answer; those of the corpus by default."
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rag.corpus.load import READERS
 from rag.corpus.source import names
-from rag.errors import IndexBusy, RagError, SettingsError, UserError
+from rag.errors import IndexAway, IndexBusy, RagError, SettingsError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -35,7 +35,8 @@ def follow(
     """Build now, and again after each of `changes`.
 
     What cannot be built is said in a line, and tried again after the next change: somebody may still be writing it, and
-    the index before serves on. While another build writes the index it is waited for. What no change of a document
+    the index before serves on. While another build writes the index, or its
+    engine does not answer, it is waited for. What no change of a document
     mends, a setting or a damaged index, is raised.
     """
     _built(build, say, wait)
@@ -48,7 +49,7 @@ def _built(build: Callable[[], object], say: Callable[[str], None], wait: Callab
     while True:
         try:
             build()
-        except IndexBusy as error:
+        except (IndexBusy, IndexAway) as error:
             if not said:
                 say(f"waiting: {error}")
             said = True

@@ -10,7 +10,7 @@ from unittest.mock import patch
 import numpy as np
 
 from rag.assemble import build_index, open_service
-from rag.index.encode import MODEL, TOKENIZER, EncoderCard, silent
+from rag.index.encode import MODEL, TOKENIZER, EncoderCard, digest_of, silent
 from rag.index.export import EncoderChoice
 from rag.settings import Settings
 
@@ -65,7 +65,7 @@ def export_tiny(choice: EncoderChoice, source: str, folder: Path) -> EncoderCard
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), folder / MODEL)
     tokenizer.save(str(folder / TOKENIZER))
-    card = EncoderCard(choice.model, source, choice.precision, 16, 64, "tiny")
+    card = EncoderCard(choice.model, source, choice.precision, 16, 64, digest_of(folder))
     card.write(folder)
     return card
 

@@ -20,6 +20,7 @@ EXTRAS = {
     "llm": "a language model behind an endpoint",
     "local": "a language model in this process",
     "mcp": "serving MCP clients",
+    "milvus": "an index kept by Milvus",
     "otel": "`rag serve --traces`",
     "watch": "`rag index --watch`",
 }

@@ -77,40 +77,20 @@ def build(
     """
     began = time.perf_counter()
     with folder.writing() as building:
-        digests, sentences = [], 0
         with LibraryWriter(building) as writer:
-            for document in documents:
-                passages = split(document, values, id_pattern)
-                sentences += sum(len(p.sentences) for p in passages)
-                digests.append((document.id, writer.add(document, passages)))
-        if not len(writer):
-            raise CorpusError("corpus", 1, "no document has a sentence", "give it documents with text")
-        corpus_digest = hashlib.sha256(b"".join(digest for _, digest in sorted(digests))).hexdigest()
-        old = None if rebuild else _serving(folder)
-        card = _encoder(encoder, building / ENCODER, chain([old], map(_serving, donors)), say)
-        manifest = Manifest(
-            generation=f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{corpus_digest[:8]}-{os.urandom(2).hex()}",
-            corpus_digest=corpus_digest,
-            encoder=card,
-            max_chars=values.max_chars,
-            min_chars=values.min_chars,
-            titled=values.titled,
-            id_pattern=id_pattern,
-            sentence_vectors=sentence_vectors,
-            documents=len(digests),
-            passages=len(writer),
-            sentences=sentences,
-            vectors=vectors,
-        )
-        if old is not None and _same(old[1], manifest) and bool(old[1].places) == places:
+            read = read_documents(documents, values, id_pattern, writer)
+        old = None if rebuild else serving(folder)
+        card = encoder_into(encoder, building / ENCODER, chain([old], map(serving, donors)), say)
+        manifest = replace(read, encoder=card, sentence_vectors=sentence_vectors, vectors=vectors)
+        if old is not None and same(old[1], manifest) and bool(old[1].places) == places:
             return BuildReport(
-                old[1].generation, len(digests), len(writer), len(writer), 0, False, time.perf_counter() - began
+                old[1].generation, read.documents, len(writer), len(writer), 0, False, time.perf_counter() - began
             )
         writer.finish()
         library = IndexLibrary(building, IndexInfo(manifest.generation, len(writer), card.name))
-        held_by = old or (None if rebuild else next(filter(None, map(_serving, donors)), None))
-        known = _vectors_of(held_by, card)
-        spoken = partial(_spoken, id_pattern=id_pattern, titled=values.titled, sentences=sentence_vectors)
+        held_by = old or (None if rebuild else next(filter(None, map(serving, donors)), None))
+        known = vectors_of(held_by, card)
+        spoken = partial(spoken_of, id_pattern=id_pattern, titled=values.titled, sentences=sentence_vectors)
         kept = keep_vectors(library, spoken, opened(building / ENCODER), known, building, questions, progress)
         every = np.load(building / VECTORS, mmap_mode="r")
         write_vectors(every, kept.passages[0], building / PASSAGES, kept.passages[1], vectors)
@@ -121,13 +101,13 @@ def build(
             at, method = place(own, _places_before(old, library))
             np.save(building / PLACES, at)
             manifest = replace(manifest, places=method)
-        read = map(library.read, range(len(library)))
+        passages = map(library.read, range(len(library)))
         terms = partial(term_text, id_pattern=id_pattern, titled=values.titled)
-        write_terms(progress(read, len(library), "indexing"), terms, building / SPARSE)
+        write_terms(progress(passages, len(library), "indexing"), terms, building / SPARSE)
         folder.publish(building, manifest)
         return BuildReport(
             manifest.generation,
-            len(digests),
+            read.documents,
             len(library),
             kept.reused,
             len(library) - kept.reused,
@@ -136,7 +116,37 @@ def build(
         )
 
 
-def _same(old: Manifest, new: Manifest) -> bool:
+def read_documents(
+    documents: Iterable[Document], values: SplitValues, id_pattern: str, writer: LibraryWriter
+) -> Manifest:
+    """Split documents and write them; what the index will be of, its encoder and vectors not yet known.
+
+    Raises CorpusError where there is nothing to be found.
+    """
+    digests, sentences = [], 0
+    for document in documents:
+        passages = split(document, values, id_pattern)
+        sentences += sum(len(p.sentences) for p in passages)
+        digests.append((document.id, writer.add(document, passages)))
+    if not len(writer):
+        raise CorpusError("corpus", 1, "no document has a sentence", "give it documents with text")
+    corpus_digest = hashlib.sha256(b"".join(digest for _, digest in sorted(digests))).hexdigest()
+    return Manifest(
+        generation=f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{corpus_digest[:8]}-{os.urandom(2).hex()}",
+        corpus_digest=corpus_digest,
+        encoder=EncoderCard("", "", "", 0, 0),
+        max_chars=values.max_chars,
+        min_chars=values.min_chars,
+        titled=values.titled,
+        id_pattern=id_pattern,
+        sentence_vectors=False,
+        documents=len(digests),
+        passages=len(writer),
+        sentences=sentences,
+    )
+
+
+def same(old: Manifest, new: Manifest) -> bool:
     """Built from and with the same, whichever method placed the passages: that depends on what is installed."""
 
     def what(m: Manifest) -> dict[str, object]:
@@ -145,19 +155,21 @@ def _same(old: Manifest, new: Manifest) -> bool:
     return what(old) == what(new)
 
 
-def _serving(folder: IndexFolder) -> tuple[Path, Manifest] | None:
+def serving(folder: IndexFolder) -> tuple[Path, Manifest] | None:
+    """The generation that serves, None where none is whole."""
     try:
         return folder.checked()
     except IndexUnusable:  # damaged, of another format or not there: build all of it anew
         return None
 
 
-def _encoder(
+def encoder_into(
     choice: EncoderChoice,
     target: Path,
     donors: Iterable[tuple[Path, Manifest] | None],
     say: Callable[[str], None],
 ) -> EncoderCard:
+    """Put the encoder into a folder: a donor's, where one has it, else exported anew."""
     source = source_of(choice)
     for serving in donors:
         if serving and (serving[1].encoder.source, serving[1].encoder.precision) == (source, choice.precision):
@@ -174,13 +186,15 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _vectors_of(old: tuple[Path, Manifest] | None, card: EncoderCard) -> tuple[np.ndarray, np.ndarray]:
+def vectors_of(old: tuple[Path, Manifest] | None, card: EncoderCard) -> tuple[np.ndarray, np.ndarray]:
+    """The vectors of a generation, and the keys of their texts; none where another encoder made them."""
     if old is None or old[1].encoder.digest != card.digest:
         return np.empty(0, dtype=np.uint64), np.empty((0, card.dimension), dtype=np.float32)
     return np.load(old[0] / KEYS), np.load(old[0] / VECTORS, mmap_mode="r")
 
 
-def _spoken(passage: Passage, *, id_pattern: str, titled: bool, sentences: bool) -> Spoken:
+def spoken_of(passage: Passage, *, id_pattern: str, titled: bool, sentences: bool) -> Spoken:
+    """What speaks for a passage in vectors; of its sentences, their plain text."""
     return Spoken(
         index_text(passage, id_pattern, titled),
         tuple(plain(s.text, id_pattern) for s in passage.sentences) if sentences else (),

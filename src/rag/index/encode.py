@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -58,6 +58,11 @@ class EncoderCard:
     def write(self, folder: Path) -> None:
         """Write the card beside the model."""
         (folder / CARD).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+
+def digest_of(folder: Path) -> str:
+    """The digest of an encoder's files that run. Raises OSError."""
+    return sha256(b"".join(sha256((folder / name).read_bytes()).digest() for name in (MODEL, TOKENIZER))).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

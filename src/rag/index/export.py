@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rag.errors import SettingsError, UserError
-from rag.index.encode import MODEL, TOKENIZER, EncoderCard, OnnxEncoder
+from rag.index.encode import MODEL, TOKENIZER, EncoderCard, OnnxEncoder, digest_of
 
 if TYPE_CHECKING:
     from rag.ports import Vectors
@@ -126,8 +126,7 @@ def export(choice: EncoderChoice, source: str, folder: Path) -> EncoderCard:
         _check(card, folder, wanted)
         if choice.precision == "int8":
             card = _quantise(card, folder, wanted)
-    files = b"".join(hashlib.sha256((folder / name).read_bytes()).digest() for name in (MODEL, TOKENIZER))
-    card = replace(card, digest=hashlib.sha256(files).hexdigest())
+    card = replace(card, digest=digest_of(folder))
     card.write(folder)
     return card
 

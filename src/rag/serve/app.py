@@ -221,8 +221,10 @@ def _routes(app: FastAPI, state: State, admission: Admission) -> None:
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        """The index is loaded."""
-        return _json({"status": "ready", "index": asdict(state.service().library.info)})
+        """The index is loaded, and what keeps it answers."""
+        service = state.service()
+        await run_sync(service.reach)
+        return _json({"status": "ready", "index": asdict(service.library.info)})
 
 
 async def _off_loop(work: Callable[..., object], *arguments: object) -> Response:

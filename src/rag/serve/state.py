@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import anyio
 from anyio.to_thread import run_sync
 
-from rag.errors import IndexUnusable, RagError
+from rag.errors import IndexAway, IndexUnusable, RagError
 
 if TYPE_CHECKING:
     from rag.assemble import Service
@@ -63,7 +63,7 @@ class State:
         self._open_service, self._changed = open_service, changed
         self._current: Current | None = None
         self.failed: str | None = None
-        self._damaged = False
+        self._passing, self._damaged = False, False
 
     @property
     def opened(self) -> Service | None:
@@ -93,20 +93,20 @@ class State:
             await anyio.sleep(LOOK_SECONDS)
 
     async def _open(self) -> None:
-        failed, cause = None, None
+        failed, cause, passing = None, None, False
         try:
             before, self.opened = self.opened, await run_sync(self._open_service, abandon_on_cancel=True)
             if before is not None:
                 del before
                 await run_sync(_let_go)
         except RagError as error:
-            failed = str(error)
+            failed, passing = str(error), error.retry
         except Exception as error:
             failed, cause = "the index could not be opened; the server's log says why", error
         if failed not in (None, self.failed):
             whose = "the index is not served" if self.opened is None else "the index before still answers"
             _log.error("%s: %s", whose, failed, exc_info=cause)
-        self.failed = failed
+        self.failed, self._passing = failed, passing
 
     async def _check(self, token: object) -> None:
         self._damaged = False
@@ -115,9 +115,8 @@ class State:
         try:
             await run_sync(self.opened.check, abandon_on_cancel=True)
         except IndexUnusable as error:
-            if (
-                await run_sync(self._changed, abandon_on_cancel=True) == token
-            ):  # else it was swept away, and not damaged
+            same = await run_sync(self._changed, abandon_on_cancel=True) == token
+            if same and not error.retry:  # else it was swept away, or is out of reach, and not damaged
                 _log.error("the index is not served: %s", error)
                 self.opened, self.failed, self._damaged = None, str(error), True
         else:
@@ -130,5 +129,6 @@ class State:
     def current(self) -> Current:
         """For what asks more than once and wants one answer. Raises IndexUnusable."""
         if self._current is None:
-            raise IndexUnusable(self.failed or "the index is still loading; try again in a moment")
+            kind = IndexAway if self._passing else IndexUnusable
+            raise kind(self.failed or "the index is still loading; try again in a moment")
         return self._current

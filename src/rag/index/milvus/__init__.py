@@ -1,0 +1,1 @@
+"""An index kept by Milvus: shards, replicas and upgrades are its own."""
