@@ -225,6 +225,11 @@ def _embedded(settings: Settings) -> _Opened:
     return _Opened(manifest, library, inner, encoder, dense, sentences, sparse, check)
 
 
+def in_milvus(settings: Settings) -> Manifest:
+    """What the generation in Milvus that serves was built with. Raises IndexUnusable."""
+    return _milvus(_address(settings)).serving().manifest
+
+
 def _in_milvus(settings: Settings) -> _Opened:
     import numpy as np
 

@@ -53,7 +53,8 @@ CHECKS = (
 def examine(installation: Installation) -> Iterator[tuple[str, Finding]]:
     """The name of each check with what it finds, one at a time; one that fails is a finding, and the others go on.
 
-    Writes nothing, and asks nothing of any network unless the installation allows to ask its model.
+    Writes nothing, and asks nothing of any network but a Milvus that keeps the index, unless the installation allows to
+    ask its model.
     """
     broken = set[str]()
     for check in CHECKS:

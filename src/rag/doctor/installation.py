@@ -72,13 +72,19 @@ class Installation:
 
     @cached_property
     def index(self) -> tuple[Path, Manifest]:
-        """The generation that serves, its files unread. Raises IndexUnusable."""
+        """The generation that serves, its files unread, and the folder that has them. Raises IndexUnusable."""
+        if self.settings.engine == "milvus":
+            from rag.assemble import in_milvus
+
+            return self.settings.index, in_milvus(self.settings)
         return self.folder.current()
 
     @property
     def serves(self) -> bool:
         """Whether there is an index at all."""
-        return self.folder.token() is not None
+        from rag.assemble import index_token
+
+        return index_token(self.settings) is not None
 
     @cached_property
     def service(self) -> Service:
