@@ -45,6 +45,7 @@ from rag.index.milvus.tables import (
     sweep,
     text_rows,
 )
+from rag.index.milvus.tables import ENCODER as FILES
 from rag.index.milvus.terms import weights
 from rag.index.store import IndexFolder
 from rag.index.terms import terms
@@ -105,7 +106,8 @@ def build(
         number = old.number + 1 if old else 1
         put = partial(lineage.sync, generation=number, filled=fill.held)
         counts = {
-            TEXTS: put(TEXTS, chain(rows.texts(), encoder_rows(kept))),
+            FILES: put(FILES, encoder_rows(kept)),
+            TEXTS: put(TEXTS, rows.texts()),
             TERMS: put(TERMS, rows.terms()),
             PASSAGES: put(PASSAGES, progress(rows.passages(), len(library), "indexing")),
             VECTORS: sum(

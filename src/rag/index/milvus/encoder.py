@@ -13,6 +13,7 @@ import numpy as np
 
 from rag.errors import IndexUnusable
 from rag.index.encode import CARD, ENCODER, MODEL, TOKENIZER, EncoderCard, digest_of
+from rag.index.milvus.tables import ENCODER as TABLE
 from rag.index.milvus.tables import ROWS, VECTORS, Lineage, Row, among, hexed, read_texts, text_rows
 
 if TYPE_CHECKING:
@@ -40,12 +41,12 @@ def keep(built: Path, index: Path, card: EncoderCard) -> Path:
 
 
 def encoder_rows(folder: Path) -> Iterator[Row]:
-    """The files of an encoder as rows of `texts`."""
+    """The files of an encoder as rows of its table."""
     for file in _FILES:
         content = (folder / file).read_bytes()
         for piece in range(0, max(1, len(content)), _PIECE):
             text = base64.b64encode(content[piece : piece + _PIECE]).decode()
-            yield from text_rows(f"encoder/{file}/{piece // _PIECE:05d}", text)
+            yield from text_rows(f"{file}/{piece // _PIECE:05d}", text)
 
 
 def encoder_of(published: Published, lineage: Lineage, index: Path) -> Path:
@@ -76,7 +77,7 @@ def encoder_of(published: Published, lineage: Lineage, index: Path) -> Path:
 def _fetch(published: Published, lineage: Lineage, file: str, path: Path) -> None:
     with path.open("wb") as out:
         piece = 0
-        while text := read_texts(lineage, published.number, [name := f"encoder/{file}/{piece:05d}"]):
+        while text := read_texts(lineage, published.number, [name := f"{file}/{piece:05d}"], TABLE):
             out.write(base64.b64decode(text[name]))
             piece += 1
 

@@ -1,10 +1,11 @@
-"""What Milvus holds: five collections, and which of their rows belong to a generation.
+"""What Milvus holds: six collections, and which of their rows belong to a generation.
 
 PREFIX_meta               the generation that serves, in one row: to publish is to replace it
 PREFIX_LINEAGE_passages   a passage a row: its index terms, weighted, and what a filter looks at
 PREFIX_LINEAGE_vectors    a vector a row, of a passage, a sentence or a question, each in its partition
 PREFIX_LINEAGE_terms      an index term a row, and how many passages hold it
-PREFIX_LINEAGE_texts      passages, documents, the list of episodes and the encoder, as text in parts
+PREFIX_LINEAGE_texts      passages, documents and the list of episodes, as text in parts
+PREFIX_LINEAGE_encoder    the encoder's files, as text in parts
 
 A row never changes. It is `born` in the generation that wrote it first, and has `died` in the first one that lacks it:
 those in between share it, so that a new generation costs what it changes, and one that is being built is not seen.
@@ -34,11 +35,13 @@ NEVER = 2**62
 """The generation in which a row dies that no generation lacks yet."""
 ROWS = 200
 """Rows that are written at once."""
+SEALED = 1000
+"""Rows written by one build after which Milvus is told to index them; of fewer it waits for more, and scans them."""
 MOST = 16_384
 """Rows that Milvus gives at once."""
 OWN, SENTENCE, ASKED = "own", "sentence", "asked"
 """Whose vector it is: a passage's own, a sentence's of it, or a question's that it is said to answer."""
-META, PASSAGES, VECTORS, TERMS, TEXTS = "meta", "passages", "vectors", "terms", "texts"
+META, PASSAGES, VECTORS, TERMS, TEXTS, ENCODER = "meta", "passages", "vectors", "terms", "texts", "encoder"
 PARTITIONS = {VECTORS: (OWN, SENTENCE, ASKED)}
 _LONGEST = 1024
 """Bytes of a name that is filtered by."""
@@ -178,6 +181,8 @@ class Lineage:
         write.live(held.keys[seen & ((held.died <= serves) | ahead)], born=generation, died=NEVER)
         write.live(held.keys[~seen & forever & (held.born <= serves)], died=generation)
         write.forget(held.keys[~seen & (ahead | (held.died < serves) | (forever & (held.born > serves)))])
+        if new >= SEALED:
+            quietly(lambda: self.engine.call("flush", self.collection(table)))
         return int(seen.sum()) + new
 
 
@@ -235,13 +240,15 @@ def _batches(keys: np.ndarray) -> Iterator[list[str]]:
 
 def _fields(dimension: int) -> Mapping[str, Mapping[str, str | int]]:
     """The fields of each table beside its key; a number is the dimension of a vector."""
-    life = {"born": "int", "died": "int"}
+    life: dict[str, str | int] = {"born": "int", "died": "int"}
+    text = {"name": "name", **life, "part": "int", "parts": "int", "content": "name", "unused": 2}
     filters = {"document": "name", "kind": "name", "date": "name", "topics": "names", "episodes": "names"}
     return {
         PASSAGES: {"passage": "name", **life, **filters, "start": "int", "terms": "sparse"},
         VECTORS: {"passage": "name", "text": "name", **life, **filters, "vector": dimension},
         TERMS: {"name": "name", **life, "passages": "int", "unused": 2},
-        TEXTS: {"name": "name", **life, "part": "int", "parts": "int", "content": "name", "unused": 2},
+        TEXTS: text,
+        ENCODER: text,
     }
 
 
@@ -300,21 +307,21 @@ def sweep(engine: Engine, keep: Iterable[str]) -> None:
 
 
 def text_rows(name: str, text: str) -> Iterator[Row]:
-    """A text of ASCII alone as rows of `texts`."""
+    """A text of ASCII alone as rows of `texts` or `encoder`."""
     size = 60_000
     parts = [text[start : start + size] for start in range(0, len(text), size)] or [""]
     for part, content in enumerate(parts):
         yield keyed({"name": name, "part": part, "parts": len(parts), "content": content, "unused": [0.0, 0.0]})
 
 
-def read_texts(lineage: Lineage, generation: int, names: Iterable[str]) -> dict[str, str]:
+def read_texts(lineage: Lineage, generation: int, names: Iterable[str], table: str = TEXTS) -> dict[str, str]:
     """The texts of those names that there are. Raises IndexUnusable where one lacks a part."""
     held: dict[str, list[Row]] = {}
     pending = iter(names)
     while some := list(islice(pending, ROWS)):
         found = lineage.engine.call(
             "query",
-            lineage.collection(TEXTS),
+            lineage.collection(table),
             filter=f"{visible(generation)} and {among('name', some)}",
             output_fields=["name", "part", "parts", "content"],
         )
@@ -323,7 +330,7 @@ def read_texts(lineage: Lineage, generation: int, names: Iterable[str]) -> dict[
     for name, rows in held.items():
         if len(rows) != rows[0]["parts"]:
             raise IndexUnusable(
-                f"{lineage.collection(TEXTS)} has {len(rows)} of {rows[0]['parts']} parts of {name}; build it again "
+                f"{lineage.collection(table)} has {len(rows)} of {rows[0]['parts']} parts of {name}; build it again "
                 "with `rag index --rebuild`"
             )
     return {name: "".join(r["content"] for r in sorted(rows, key=lambda r: r["part"])) for name, rows in held.items()}
