@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -36,23 +37,26 @@ def write_corpus(folder: Path, pages: dict[str, str] = BEFORE) -> Path:
     return folder
 
 
-def export_tiny(choice: EncoderChoice, source: str, folder: Path) -> EncoderCard:
-    """In the place of `rag.index.export.export`: a word is a fixed direction, a text the mean of its words."""
+TEXTS = (*BEFORE.values(), *AFTER.values(), QUESTION)
+
+
+def export_tiny(
+    choice: EncoderChoice, source: str, folder: Path, texts: Iterable[str] = TEXTS, dimension: int = 16
+) -> EncoderCard:
+    """In the place of `rag.index.export.export`: a word of `texts` is a fixed direction, a text their mean."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-    words = sorted(
-        {w.strip("?.$,").lower() for text in (*BEFORE.values(), *AFTER.values(), QUESTION) for w in text.split()}
-    )
+    words = sorted({w.strip("?.$,").lower() for text in texts for w in text.split()})
     tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0} | {w: n for n, w in enumerate(words, 1)}, unk_token="[UNK]"))  # noqa: S106
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    table = np.random.default_rng(0).standard_normal((len(words) + 1, 16)).astype(np.float32)
+    table = np.random.default_rng(0).standard_normal((len(words) + 1, dimension)).astype(np.float32)
     ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, "tokens"])
     outputs = [
-        helper.make_tensor_value_info("vector", TensorProto.FLOAT, [1, 16]),
-        helper.make_tensor_value_info("token_vectors", TensorProto.FLOAT, [1, "tokens", 16]),
+        helper.make_tensor_value_info("vector", TensorProto.FLOAT, [1, dimension]),
+        helper.make_tensor_value_info("token_vectors", TensorProto.FLOAT, [1, "tokens", dimension]),
     ]
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["each"]),
@@ -65,15 +69,16 @@ def export_tiny(choice: EncoderChoice, source: str, folder: Path) -> EncoderCard
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), folder / MODEL)
     tokenizer.save(str(folder / TOKENIZER))
-    card = EncoderCard(choice.model, source, choice.precision, 16, 64, digest_of(folder))
+    card = EncoderCard(choice.model, source, choice.precision, dimension, 64, digest_of(folder))
     card.write(folder)
     return card
 
 
 @contextmanager
-def tiny_encoder() -> Iterator[None]:
+def tiny_encoder(texts: Iterable[str] = TEXTS, dimension: int = 16) -> Iterator[None]:
     """Builds take the tiny encoder for the default one."""
-    with patch("rag.index.build.source_of", lambda _: SOURCE), patch("rag.index.build.export", export_tiny):
+    export = partial(export_tiny, texts=texts, dimension=dimension)
+    with patch("rag.index.build.source_of", lambda _: SOURCE), patch("rag.index.build.export", export):
         yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise, product
@@ -19,6 +20,7 @@ from rag.ports import Retriever
 from rag.records import Filters, Passage, Question
 from rag.settings import SearchSettings, Settings
 
+ROOT = Path(__file__).resolve().parents[2]
 ENGINES = ("embedded", "milvus")
 RETRIEVERS = ("dense", "bm25", "hybrid")
 HOSTILE = 'a "b" \\ or born > 0 or kind in ["review"]'
@@ -160,7 +162,7 @@ def test_every_engine_finds_the_same(embedded: Settings, in_milvus: Settings) ->
         ours, theirs = (retriever_of(s, name).retrieve(Question(text, filters), 8) for s in (embedded, in_milvus))
         assert [hit.passage for hit in theirs] == [hit.passage for hit in ours], (name, text, filters)
         assert [hit.found_by for hit in theirs] == [hit.found_by for hit in ours]
-        assert [hit.score for hit in theirs] == pytest.approx([hit.score for hit in ours], rel=0.05)
+        assert [hit.score for hit in theirs] == pytest.approx([hit.score for hit in ours], rel=1e-4)
 
 
 def test_a_question_that_a_passage_is_said_to_answer_speaks_for_it(settings: Settings) -> None:
@@ -206,6 +208,27 @@ def test_how_rare_a_term_is_is_the_same_from_every_engine(embedded: Settings, in
     for term in ("loss", "yeast", "3.8", "never", ""):
         assert theirs.idf(term) == pytest.approx(ours.idf(term))
     assert theirs.terms("The losses of 3.8%") == ours.terms("The losses of 3.8%") == ["loss", "3.8"]
+
+
+def test_our_questions_find_the_same_from_every_engine(tmp_path: Path, milvus_uri: str) -> None:
+    lines = (ROOT / "evals/questions.jsonl").read_text(encoding="utf-8").splitlines()[::25]
+    questions = [json.loads(line)["question"] for line in lines]
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "corpus").rglob("*.md")]
+    chosen = Settings(corpus=ROOT / "corpus", index=tmp_path / "index")
+    there = settings_for(milvus_uri, tmp_path / "milvus", corpus=ROOT / "corpus")
+    for settings in (chosen, there):
+        with tiny_encoder((*texts, *questions), 128):
+            build_index(settings, rebuild=False, progress=silent, say=lambda _: None, on_bad=None)
+    try:
+        for name in RETRIEVERS:
+            ours, theirs = (retriever_of(settings, name) for settings in (chosen, there))
+            shares = []
+            for text in questions:
+                wanted, found = ({h.passage.id for h in r.retrieve(Question(text), 10)} for r in (ours, theirs))
+                shares.append(len(wanted & found) / len(wanted | found) if wanted | found else 1.0)
+            assert sum(shares) / len(shares) >= 0.95, name
+    finally:
+        dropped(there)
 
 
 def test_answers_are_the_same_from_every_engine(embedded: Settings, in_milvus: Settings) -> None:

@@ -26,6 +26,17 @@ def dimension_of(term: str) -> int:
     return int.from_bytes(blake2b(term.encode(), digest_size=8).digest(), "little") % _DIMENSIONS
 
 
+def rounded(length: int) -> int:
+    """A length as one byte keeps it in Lucene and tantivy, so that scores are those of an index folder.
+
+    >>> [rounded(length) for length in (7, 40, 41, 57, 103)]
+    [7, 40, 40, 56, 96]
+    """
+    over = length - 24
+    shift = over.bit_length() - 4 if over > 0 else 0
+    return 24 + (over >> shift << shift) if shift > 0 else length
+
+
 def weights(terms: Iterable[str], average: float) -> dict[int, float]:
     """The vector of a passage: tf (k1 + 1) / (tf + k1 (1 - b + b length / average)) of each term.
 
@@ -33,6 +44,6 @@ def weights(terms: Iterable[str], average: float) -> dict[int, float]:
     [1.0, 1.375]
     """
     counts = Counter(terms)
-    norm = K1 * (1 - B + B * counts.total() / average) if average else K1
+    norm = K1 * (1 - B + B * rounded(counts.total()) / average) if average else K1
     found = {dimension_of(term): count * (K1 + 1) / (count + norm) for term, count in counts.items()}
     return found or {NOTHING: 1.0}
