@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from live import eventually, live
 from rag.assemble import build_index, index_token, open_service
 from rag.cli import main
-from rag.errors import CorpusError, IndexBusy, IndexUnusable, RagError, SettingsError, UserError
+from rag.errors import CorpusError, IndexAway, IndexBusy, IndexUnusable, RagError, SettingsError, UserError
 from rag.index.build import BuildReport
 from rag.index.encode import silent
 from rag.index.store import IndexFolder
@@ -60,10 +60,11 @@ def test_what_cannot_be_read_is_said_and_tried_again_after_the_next_change(error
     assert said == [f"not built: {error}"] * 2
 
 
-def test_another_build_is_waited_for_and_said_once() -> None:
+@pytest.mark.parametrize("kind", [IndexBusy, IndexAway])
+def test_another_build_or_an_engine_that_is_away_is_waited_for_and_said_once(kind: type[RagError]) -> None:
     said: list[str] = []
     waited: list[float] = []
-    build, left = scripted(IndexBusy("another build"), IndexBusy("another build"), None)
+    build, left = scripted(kind("another build"), kind("another build"), None)
     follow([], build, said.append, waited.append)
     assert left == []
     assert (said, len(waited)) == (["waiting: another build"], 2)

@@ -35,9 +35,8 @@ def follow(
     """Build now, and again after each of `changes`.
 
     What cannot be built is said in a line, and tried again after the next change: somebody may still be writing it, and
-    the index before serves on. While another build writes the index, or its
-    engine does not answer, it is waited for. What no change of a document
-    mends, a setting or a damaged index, is raised.
+    the index before serves on. While another build writes the index, or its engine does not answer, it is waited for.
+    What no change of a document mends, a setting or a damaged index, is raised.
     """
     _built(build, say, wait)
     for _ in changes:

@@ -211,7 +211,7 @@ def test_how_rare_a_term_is_is_the_same_from_every_engine(embedded: Settings, in
 
 
 def test_our_questions_find_the_same_from_every_engine(tmp_path: Path, milvus_uri: str) -> None:
-    lines = (ROOT / "evals/questions.jsonl").read_text(encoding="utf-8").splitlines()[::25]
+    lines = (ROOT / "evals/questions.jsonl").read_text(encoding="utf-8").splitlines()[::50]
     questions = [json.loads(line)["question"] for line in lines]
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / "corpus").rglob("*.md")]
     chosen = Settings(corpus=ROOT / "corpus", index=tmp_path / "index")

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from faults.tiny import AFTER, ANSWER, BEFORE, NEW_ANSWER, QUESTION, tiny_encoder, write_corpus
 from lite import dropped, settings_for
 from rag.assemble import build_index, index_token, open_service
+from rag.cli import main
 from rag.doctor.examine import examine
 from rag.doctor.installation import Installation
 from rag.errors import IndexUnusable, SettingsError
@@ -101,6 +103,20 @@ def test_vectors_of_a_folder_are_copied_and_not_made_again(settings: Settings) -
     report = built(settings)
     assert (report.reused, report.encoded) == (3, 0)
     assert answer(settings) == ANSWER
+
+
+def test_the_command_line_builds_and_asks(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAG_MILVUS_URI", settings.milvus.uri)
+    monkeypatch.setenv("RAG_MILVUS_PREFIX", settings.milvus.prefix)
+    where = ["--index", str(settings.index)]
+    with tiny_encoder():
+        command = [*where, "index", "--engine", "milvus", "--corpus", str(settings.corpus)]
+        built = CliRunner().invoke(main, command)
+    assert (built.exit_code, "3 passages" in built.stderr) == (0, True), built.output
+    for command in (["ask", "--engine", "milvus", QUESTION], ["--engine", "milvus", "ask", QUESTION]):
+        asked = CliRunner().invoke(main, [*where, *command])
+        assert (asked.exit_code, ANSWER in asked.stdout) == (0, True), asked.output
+    assert not (settings.index / "CURRENT").exists()
 
 
 def test_rank_bm25_is_refused_over_milvus(settings: Settings) -> None:
