@@ -122,7 +122,8 @@ class TantivyRetriever:
     def scores(self, question: Question, k: int) -> Scores:
         """As `retrieve`, no passage read."""
         tantivy, rows = self._tantivy, self._library.select(question.filters)
-        wanted = self._telling(Counter(terms(question.text)))
+        searcher = self._searcher
+        wanted = telling(terms(question.text), lambda term: int(searcher.doc_freq("terms", term)), searcher.num_docs)
         if not wanted or k < 1 or (rows is not None and not len(rows)):
             return ()
         clauses = [
@@ -145,12 +146,6 @@ class TantivyRetriever:
                     tantivy.Query.boolean_query([(tantivy.Occur.Must, query), *self._musts(question.filters)]), k
                 )
         return sorted(found, key=lambda item: (-item[1], item[0]))
-
-    def _telling(self, wanted: Counter[str]) -> Counter[str]:
-        """Without the terms that nearly every passage holds, unless there are no others."""
-        most = _EVERYWHERE * self._searcher.num_docs
-        telling = {term: count for term, count in wanted.items() if self._searcher.doc_freq("terms", term) < most}
-        return Counter(telling) or wanted
 
     def _found(self, query: Any, k: int) -> list[tuple[int, float]]:
         try:
@@ -189,6 +184,15 @@ class TantivyRetriever:
     def idf(self, term: str) -> float:
         """Lucene's idf over passages."""
         return lucene_idf(self._searcher.doc_freq("terms", term), self._searcher.num_docs)
+
+
+def telling(terms: Iterable[str], holding: Callable[[str], int], of: int) -> Counter[str]:
+    """How often each term is wanted, without those that nearly every passage holds, unless there are no others.
+
+    `holding` gives how many passages hold a term.
+    """
+    wanted = Counter(terms)
+    return Counter({term: count for term, count in wanted.items() if holding(term) < _EVERYWHERE * of}) or wanted
 
 
 def lucene_idf(holding: int, of: int) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +22,7 @@ from rag.index.milvus.tables import (
     visible,
 )
 from rag.index.milvus.terms import dimension_of
-from rag.index.sparse import lucene_idf
+from rag.index.sparse import lucene_idf, telling
 from rag.index.terms import terms
 from rag.records import Filters, Question, Ranking, Scores
 
@@ -79,9 +78,9 @@ class MilvusSparse:
 
     def scores(self, question: Question, k: int) -> Scores:
         """As `retrieve`, no passage read."""
-        wanted = Counter(terms(question.text))
-        holding = self._holding(list(wanted))
-        of = len(self._library)
+        asked, of = terms(question.text), len(self._library)
+        holding = self._holding(asked)
+        wanted = telling(asked, holding.__getitem__, of)
         vector = {dimension_of(t): n * lucene_idf(holding[t], of) for t, n in wanted.items() if holding[t]}
         options = {"data": [vector], "anns_field": "terms"}
         return _search(self._library, PASSAGES, question.filters, k, k + _TIES, options) if vector else ()
