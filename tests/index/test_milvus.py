@@ -13,15 +13,17 @@ from click.testing import CliRunner
 
 from faults.tiny import AFTER, ANSWER, BEFORE, NEW_ANSWER, QUESTION, tiny_encoder, write_corpus
 from lite import dropped, settings_for
-from rag.assemble import build_index, index_token, open_service
+from rag.assemble import build_index, index_collection, index_token, open_service
 from rag.cli import main
 from rag.doctor.examine import examine
 from rag.doctor.installation import Installation
 from rag.errors import IndexUnusable, SettingsError
+from rag.evals.datasets import Collection
 from rag.index.build import BuildReport
 from rag.index.encode import MODEL, silent
 from rag.index.milvus.client import Address, Engine
 from rag.index.milvus.published import Generations
+from rag.records import Question
 from rag.settings import EncoderSettings, SearchSettings, Settings, read_settings
 
 
@@ -117,6 +119,14 @@ def test_the_command_line_builds_and_asks(settings: Settings, monkeypatch: pytes
         asked = CliRunner().invoke(main, [*where, *command])
         assert (asked.exit_code, ANSWER in asked.stdout) == (0, True), asked.output
     assert not (settings.index / "CURRENT").exists()
+
+
+def test_a_judged_collection_is_kept_in_milvus_too(settings: Settings) -> None:
+    collection = Collection("C-1", (("a", "Bread", "Yeast makes gas."), ("b", "", ANSWER)), {"q": QUESTION}, {})
+    with tiny_encoder():
+        there = index_collection(settings, collection, silent, lambda _: None)
+    assert there.milvus.prefix.startswith(f"{settings.milvus.prefix}_C_1_")
+    assert open_service(there).retriever.retrieve(Question(QUESTION), 1)[0].passage.document == "b"
 
 
 def test_rank_bm25_is_refused_over_milvus(settings: Settings) -> None:

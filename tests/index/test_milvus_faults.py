@@ -227,6 +227,7 @@ def test_a_server_says_that_milvus_is_away_and_answers_once_it_is_back(
     settings: Settings, lite: Lite, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("rag.serve.state.LOOK_SECONDS", 0.05)
+    caplog.set_level("INFO", "rag")
     lite.kill()
     app = create_app(lambda: open_service(settings), lambda: index_token(settings))
     with live(app) as url, httpx.Client(base_url=url, timeout=20) as client:
@@ -248,11 +249,14 @@ def test_a_server_says_that_milvus_is_away_and_answers_once_it_is_back(
         assert "does not answer" in caplog.text
         lite.start()
         eventually(answers, 20)
+        caplog.clear()
         lite.kill()
         assert is_away()
+        assert "does not answer" in caplog.text
         assert client.get("/healthz").status_code == 200
         lite.start()
         eventually(answers, 20)
+        assert "answers again" in caplog.text
         with lite.stopped():
             assert is_away()
         eventually(answers, 20)

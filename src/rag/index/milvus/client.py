@@ -12,6 +12,7 @@ from typing import Any
 
 from rag.errors import IndexAway, IndexUnusable, IndexUnwritable, SettingsError
 
+_log = logging.getLogger("rag.index")
 AGAIN = 1.0
 """Seconds for which a Milvus that did not answer is not asked again: whoever asks meanwhile is told at once."""
 BATCH = 1000
@@ -82,7 +83,8 @@ class Engine:
             while page := self._patiently(lambda: self._translated("query_iterator", pages.next)):
                 yield from page
         finally:
-            pages.close()
+            with suppress(self._pymilvus.MilvusException):
+                pages.close()
 
     def _patiently(self, work: Callable[[], Any]) -> Any:
         until, wait = time.monotonic() + self._patience, 0.1
@@ -127,11 +129,15 @@ class Engine:
         import grpc
 
         try:
-            return work()
+            found = work()
         except (self._pymilvus.MilvusException, grpc.RpcError, ValueError) as error:
             if isinstance(error, ValueError) and "channel" not in str(error):  # grpc's, of a channel that was closed
                 raise
             raise self._meaning(verb, error) from error
+        if self._away[0]:
+            _log.info("Milvus at %s answers again", self.address.uri)
+            self._away = (0.0, "")
+        return found
 
     def _meaning(self, verb: str, error: Exception) -> Exception:
         code = getattr(error, "code", None)
@@ -149,6 +155,8 @@ class Engine:
             return IndexUnusable(f"Milvus at {where} lacks a part of the index ({said}); build it with `rag index`")
         if code == _NO_CONNECTION or name or "Retry timeout" in said or isinstance(error, ValueError):
             away = f"Milvus at {where} does not answer ({name or said}); see that it runs, then try again"
+            if not self._away[0]:
+                _log.info("%s", away)
             self._away = (time.monotonic() + AGAIN, away)
             return IndexAway(away)
         if verb in _WRITES or verb.startswith(("create_", "drop_")):
