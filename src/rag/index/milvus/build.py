@@ -219,7 +219,7 @@ class _Rows:
 
 
 class _Filler:
-    """Gives rows their vectors: this machine's, those that Milvus has by now, or new ones."""
+    """Gives rows their vectors: this machine's, those that Milvus had when the build began, or new ones."""
 
     def __init__(
         self,
@@ -229,6 +229,7 @@ class _Filler:
         hold: Callable[[], None],
     ) -> None:
         self._lineage, self._opened, self._hold = lineage, opened, hold
+        self._begun = lineage.count(VECTORS) > 0
         self._keys, self._vectors = known
         self._encoder: Encoder | None = None
         self.encoded: Counter[str] = Counter()
@@ -243,7 +244,8 @@ class _Filler:
         self._hold()
         texts = {row["text"]: row["vector"] for row in rows}
         found = {key: vector for key in texts if (vector := self._here(key)) is not None}
-        found |= vectors_by_text(self._lineage, [key for key in texts if key not in found])
+        if self._begun:
+            found |= vectors_by_text(self._lineage, [key for key in texts if key not in found])
         if new := {key: text for key, text in texts.items() if key not in found}:
             self._encoder = self._encoder or self._opened()
             found |= zip(new, self._encoder.encode(list(new.values())), strict=True)

@@ -139,12 +139,12 @@ class Lineage:
         for table, fields in _fields(dimension).items():
             create(self.engine, self.collection(table), fields, index, PARTITIONS.get(table, ()))
 
-    def count(self, table: str, generation: int) -> int:
-        """How many rows a generation has."""
+    def count(self, table: str, generation: int | None = None) -> int:
+        """How many rows a generation has, or all of them together."""
         (found,) = self.engine.call(
             "query",
             self.collection(table),
-            filter=visible(generation),
+            filter="" if generation is None else visible(generation),
             output_fields=["count(*)"],
             consistency_level="Strong",
         )
