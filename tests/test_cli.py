@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -106,6 +107,17 @@ def test_where_the_model_cannot_be_reached_the_corpus_answers_and_says_so(folder
     assert (done.returncode, done.stderr) == (0, "")
     assert "doubles in 2 hours" in done.stdout.splitlines()[0]
     assert "the language model's endpoint cannot be reached; 1 added from the corpus" in done.stdout.splitlines()[-1]
+
+
+def test_an_index_without_vectors_of_sentences_answers_too(folder: Path, tmp_path: Path) -> None:
+    for name in ("corpus", "index"):
+        shutil.copytree(folder / name, tmp_path / name)
+    assert rag("index", cwd=tmp_path, RAG_SENTENCE_VECTORS="false").returncode == 0
+    current = tmp_path / "index" / "generations" / (tmp_path / "index" / "CURRENT").read_text().split()[0]
+    assert not (current / "sentences.faiss").exists()
+    answer = json.loads(rag("ask", "how long until the dough doubles?", "--json", cwd=tmp_path).stdout)
+    assert answer["sentences"][0]["text"] == "The dough doubles in 2 hours."
+    assert {name for hit in answer["hits"] for name in hit["found_by"]} <= {"dense", "bm25"}
 
 
 def test_what_the_corpus_does_not_say_is_said_so(folder: Path) -> None:

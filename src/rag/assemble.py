@@ -377,6 +377,7 @@ def build_index(
         encoder=EncoderChoice(**settings.encoder.model_dump()),
         values=SplitValues(**settings.split.model_dump()),
         id_pattern=settings.id_pattern,
+        sentence_vectors=settings.sentence_vectors,
         vectors=settings.vectors,
         rebuild=rebuild,
         progress=progress,

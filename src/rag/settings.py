@@ -241,7 +241,8 @@ class Settings(_Section):
 
     `engine` is what keeps the index: the folder `index`, or Milvus, beside which the folder has the encoder alone.
     `vectors` is how FAISS keeps them: whole, as 8-bit scalars, or those in an inverted file; "auto" goes by how many
-    there are.
+    there are. Without `sentence_vectors` an index keeps those of passages alone: a passage's best sentence then has no
+    share in its score, and the sentences of what is found are encoded anew for each answer.
     """
 
     corpus: Path = Path("corpus")
@@ -251,6 +252,7 @@ class Settings(_Section):
     encoder: EncoderSettings = EncoderSettings()
     split: SplitSettings = SplitSettings()
     vectors: Literal["auto", "flat", "sq8", "ivf"] = "auto"
+    sentence_vectors: bool = True
     search: SearchSettings = SearchSettings()
     milvus: MilvusSettings = MilvusSettings()
     generator: Literal["extractive", "llm"] = "extractive"
