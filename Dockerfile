@@ -1,6 +1,8 @@
 # Two stages: torch exports the encoder and the corpus is indexed; then the index is served, without torch.
 #
 #   docker build -t podcast-rag . && docker run --rm -p 127.0.0.1:8000:8000 podcast-rag
+#
+# Other extras: --build-arg EXTRAS=llm,milvus,otel.
 
 FROM python:3.11-slim AS build
 WORKDIR /app
@@ -10,7 +12,8 @@ COPY requirements.lock ./
 RUN pip install --no-cache-dir --constraint requirements.lock ${TORCH_FROM} torch
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
-RUN pip install --no-cache-dir --constraint requirements.lock '.[build]'
+ARG EXTRAS="llm,otel"
+RUN pip install --no-cache-dir --constraint requirements.lock ".[build,${EXTRAS}]"
 COPY corpus corpus
 RUN rag index
 
@@ -19,7 +22,8 @@ WORKDIR /app
 RUN useradd --system --uid 10001 --no-create-home rag
 COPY requirements.lock pyproject.toml README.md LICENSE ./
 COPY src src
-RUN pip install --no-cache-dir --constraint requirements.lock '.[llm,otel]'
+ARG EXTRAS="llm,otel"
+RUN pip install --no-cache-dir --constraint requirements.lock ".[${EXTRAS}]"
 COPY --from=build /app/index index
 USER 10001
 EXPOSE 8000
