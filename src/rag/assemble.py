@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from rag.errors import NotFound, SettingsError, UserError
 from rag.search.query import named_episodes
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from rag.index.milvus.client import Address
     from rag.index.milvus.published import Generations
     from rag.index.store import Manifest
-    from rag.ports import Generator, Retriever, Scorer, TermRetriever, VectorRetriever, WholeLibrary
+    from rag.ports import Encoder, Generator, Retriever, Scorer, TermRetriever, VectorRetriever, WholeLibrary
     from rag.records import Document, Filters, Passage
 
 
@@ -94,6 +95,13 @@ class Service:
         if unknown := [name for name, episode in found.items() if episode is None]:
             raise UserError(f"the corpus has no episode {', '.join(unknown)}")
         return replace(filters, episodes=tuple(e for e in found.values() if e is not None))
+
+
+class Encoding(TypedDict, total=False):
+    """The parameters of a build that say who encodes, and how many texts at once."""
+
+    opened: Callable[[Path], Encoder]
+    at_once: int
 
 
 def index_token(settings: Settings) -> object:
@@ -356,33 +364,49 @@ def build_index(
     from rag.index.export import EncoderChoice
     from rag.index.store import IndexFolder
 
-    if settings.engine == "milvus":
-        from rag.index.milvus import build as milvus
+    with _encoding(settings) as how:
+        if settings.engine == "milvus":
+            from rag.index.milvus import build as milvus
 
-        return milvus.build(
+            return milvus.build(
+                load(settings.corpus, id_pattern=settings.id_pattern, on_bad=on_bad, apart=settings.index),
+                _milvus(_address(settings), PATIENCE),
+                settings.index,
+                encoder=EncoderChoice(**settings.encoder.model_dump()),
+                values=SplitValues(**settings.split.model_dump()),
+                id_pattern=settings.id_pattern,
+                sentence_vectors=settings.sentence_vectors,
+                vectors=settings.milvus.index,
+                rebuild=rebuild,
+                progress=progress,
+                say=say,
+                **how,
+            )
+        return build(
             load(settings.corpus, id_pattern=settings.id_pattern, on_bad=on_bad, apart=settings.index),
-            _milvus(_address(settings), PATIENCE),
-            settings.index,
+            IndexFolder(settings.index),
             encoder=EncoderChoice(**settings.encoder.model_dump()),
             values=SplitValues(**settings.split.model_dump()),
             id_pattern=settings.id_pattern,
-            vectors=settings.milvus.index,
+            sentence_vectors=settings.sentence_vectors,
+            vectors=settings.vectors,
             rebuild=rebuild,
             progress=progress,
             say=say,
+            **how,
         )
-    return build(
-        load(settings.corpus, id_pattern=settings.id_pattern, on_bad=on_bad, apart=settings.index),
-        IndexFolder(settings.index),
-        encoder=EncoderChoice(**settings.encoder.model_dump()),
-        values=SplitValues(**settings.split.model_dump()),
-        id_pattern=settings.id_pattern,
-        sentence_vectors=settings.sentence_vectors,
-        vectors=settings.vectors,
-        rebuild=rebuild,
-        progress=progress,
-        say=say,
-    )
+
+
+@contextmanager
+def _encoding(settings: Settings) -> Iterator[Encoding]:
+    """What of a build says where texts are encoded. Raises UserError for a cluster that cannot be joined."""
+    if settings.ray is None:
+        yield {}
+        return
+    from rag.index.spread import AT_ONCE, cluster
+
+    with cluster(settings.ray) as opened:
+        yield {"opened": opened, "at_once": AT_ONCE}
 
 
 def open_collection(

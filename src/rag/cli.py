@@ -210,6 +210,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
 @engine_option
 @click.option("--corpus", type=click.Path(path_type=Path), help="Folder of documents; corpus/ by default.")
 @click.option("--precision", type=click.Choice(["int8", "fp32"]), help="Of the encoder's weights.")
+@click.option("--ray", metavar="ADDRESS", help="Encode on this machine's Ray cluster: auto or HOST:PORT.")
 @click.option("--rebuild", is_flag=True, help="Build everything anew, the encoder too.")
 @click.option("--skip-bad", is_flag=True, help="Report documents that cannot be read, and go on without them.")
 @click.option("--watch", is_flag=True, help="Then follow the folder, and build whatever changes, until stopped.")
@@ -219,6 +220,7 @@ def index_command(
     ctx: click.Context,
     corpus: Path | None,
     precision: str | None,
+    ray: str | None,
     rebuild: bool,
     skip_bad: bool,
     watch: bool,
@@ -230,7 +232,7 @@ def index_command(
 
         from rag.assemble import build_index
 
-        chosen = settings(ctx, corpus=corpus, encoder__precision=precision)
+        chosen = settings(ctx, corpus=corpus, encoder__precision=precision, ray=ray)
         anew = rebuild
 
         def build() -> None:

@@ -219,6 +219,13 @@ class ServeSettings(_Section):
     traces: Annotated[str, AfterValidator(_collector)] | None = None
 
 
+def _cluster(text: str) -> str:
+    if not re.fullmatch(r"auto|([\w.-]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}", text):
+        why = "is a client's address, over which Ray Data does not run" if "://" in text else "is no Ray cluster"
+        raise ValueError(f"{why}; write it as auto or 10.0.0.7:6379")
+    return text
+
+
 def _id_pattern(text: str) -> str:
     """A pattern that can stand inside others and finds episode IDs, not every number of a text."""
     try:
@@ -243,6 +250,7 @@ class Settings(_Section):
     `vectors` is how FAISS keeps them: whole, as 8-bit scalars, or those in an inverted file; "auto" goes by how many
     there are. Without `sentence_vectors` an index keeps those of passages alone: a passage's best sentence then has no
     share in its score, and the sentences of what is found are encoded anew for each answer.
+    `ray` is the Ray cluster on which `rag index` encodes, "auto" or HOST:PORT.
     """
 
     corpus: Path = Path("corpus")
@@ -253,6 +261,7 @@ class Settings(_Section):
     split: SplitSettings = SplitSettings()
     vectors: Literal["auto", "flat", "sq8", "ivf"] = "auto"
     sentence_vectors: bool = True
+    ray: Annotated[str, AfterValidator(_cluster)] | None = None
     search: SearchSettings = SearchSettings()
     milvus: MilvusSettings = MilvusSettings()
     generator: Literal["extractive", "llm"] = "extractive"

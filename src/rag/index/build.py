@@ -26,7 +26,7 @@ from rag.index.plane import MOST, TSNE, place, spread
 from rag.index.sparse import FOLDER as SPARSE
 from rag.index.sparse import write_terms
 from rag.index.store import IndexFolder, Manifest
-from rag.index.vectors import KEYS, VECTORS, Gathered, Spoken, keep_vectors
+from rag.index.vectors import ENCODED, KEYS, VECTORS, Gathered, Spoken, keep_vectors
 from rag.records import Document, IndexInfo, Passage
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def build(
     questions: Iterable[str] = (),
     vectors: Kind = "auto",
     opened: Callable[[Path], Encoder] = OnnxEncoder,
+    at_once: int = ENCODED,
     progress: Progress = silent,
     say: Callable[[str], None] = lambda _: None,
 ) -> BuildReport:
@@ -73,7 +74,8 @@ def build(
 
     `questions` are texts that will be asked over and over; a build that changes anything keeps their vectors too.
     `vectors` is how FAISS keeps them, and changing it encodes nothing again; `opened` opens the encoder that the index
-    carries. Documents may come in any order and are not held: memory holds FAISS's index and some numbers a passage.
+    carries, which is given `at_once` texts a call. Documents may come in any order and are not held: memory holds
+    FAISS's index and some numbers a passage.
     """
     began = time.perf_counter()
     with folder.writing() as building:
@@ -91,7 +93,8 @@ def build(
         held_by = old or (None if rebuild else next(filter(None, map(serving, donors)), None))
         known = vectors_of(held_by, card)
         spoken = partial(spoken_of, id_pattern=id_pattern, titled=values.titled, sentences=sentence_vectors)
-        kept = keep_vectors(library, spoken, opened(building / ENCODER), known, building, questions, progress)
+        model = opened(building / ENCODER)
+        kept = keep_vectors(library, spoken, model, known, building, questions, progress, at_once)
         every = np.load(building / VECTORS, mmap_mode="r")
         write_vectors(every, kept.passages[0], building / PASSAGES, kept.passages[1], vectors)
         if sentence_vectors:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KEYS, VECTORS = "keys.npy", "vectors.npy"
 _CHUNK = 20_000
 """Vectors that are copied at once."""
-_ENCODED = 64
+ENCODED = 64
 """Texts that are encoded at once."""
 
 
@@ -73,11 +73,13 @@ def keep_vectors(
     folder: Path,
     questions: Iterable[str] = (),
     progress: Progress = silent,
+    at_once: int = ENCODED,
 ) -> Kept:
     """Write `keys.npy`, sorted `text_key`s, and `vectors.npy`, the vector of each.
 
-    What `old`, such keys and vectors, knows is copied, the rest is encoded. Texts are read from the library twice and
-    never held, so that memory grows by some 16 bytes a text. Raises OSError where a file cannot be written.
+    What `old`, such keys and vectors, knows is copied, the rest is encoded, `at_once` texts a call. Texts are read from
+    the library twice and never held beyond that, so that memory grows by some 16 bytes a text. Raises OSError where a
+    file cannot be written.
     """
     own = array("Q")
     of_sentences, of_asked = _Said(array("q"), array("Q")), _Said(array("q"), array("Q"))
@@ -99,7 +101,7 @@ def keep_vectors(
             file.write(rows, np.asarray(old[1][at[rows]]))
         if new := int((at < 0).sum()):
             fresh = _unknown(chain(every, questions), keys, at < 0)
-            for _ in progress(_encoded(fresh, model, file), new, "encoding"):
+            for _ in progress(_encoded(fresh, model, file, at_once), new, "encoding"):
                 pass
     asked, places = _int64(of_asked.rows), np.searchsorted(keys, _uint64(of_asked.keys))
     first = np.searchsorted(keys, _uint64(own))
@@ -154,8 +156,8 @@ def _unknown(texts: Iterable[str], keys: np.ndarray, todo: np.ndarray) -> Iterat
             yield place, text
 
 
-def _encoded(fresh: Iterator[tuple[int, str]], model: Encoder, file: _VectorFile) -> Iterator[str]:
-    while some := sorted(islice(fresh, _ENCODED)):
+def _encoded(fresh: Iterator[tuple[int, str]], model: Encoder, file: _VectorFile, at_once: int) -> Iterator[str]:
+    while some := sorted(islice(fresh, at_once)):
         texts = [text for _, text in some]
         file.write(np.array([place for place, _ in some]), model.encode(texts))
         yield from texts

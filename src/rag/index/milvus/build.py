@@ -32,6 +32,7 @@ from rag.index.milvus.tables import (
     FORMAT,
     OWN,
     PASSAGES,
+    ROWS,
     SENTENCE,
     TERMS,
     TEXTS,
@@ -71,6 +72,7 @@ def build(
     rebuild: bool = False,
     vectors: str = "AUTOINDEX",
     opened: Callable[[Path], Encoder] = OnnxEncoder,
+    at_once: int = ROWS,
     progress: Progress = silent,
     say: Callable[[str], None] = lambda _: None,
 ) -> BuildReport:
@@ -79,7 +81,8 @@ def build(
     Rows go by what they say, so that only what changed is encoded and written, and a build that was killed goes on
     where it was. `index` is a folder of this machine: the encoder is kept there, and the index in it, where there is
     one, gives its encoder and its vectors. `vectors` is the kind of Milvus's index of them, of a new lineage; `opened`
-    opens the encoder. Raises IndexBusy, IndexAway, IndexUnwritable, CorpusError and SettingsError.
+    opens the encoder, which is given `at_once` texts a call; a build that was killed encodes as many again at most.
+    Raises IndexBusy, IndexAway, IndexUnwritable, CorpusError and SettingsError.
     """
     began = time.perf_counter()
     with generations.building(index) as builder, _temporary(index) as folder:
@@ -111,7 +114,13 @@ def build(
             TERMS: put(TERMS, rows.terms()),
             PASSAGES: put(PASSAGES, progress(rows.passages(), len(library), "indexing")),
             VECTORS: sum(
-                put(VECTORS, rows.vectors(whose, progress), partition=whose, filled=partial(fill.vectors, whose))
+                put(
+                    VECTORS,
+                    rows.vectors(whose, progress),
+                    partition=whose,
+                    filled=partial(fill.vectors, whose),
+                    at_once=at_once,
+                )
                 for whose in (OWN, SENTENCE, ASKED)
             ),
         }

@@ -158,17 +158,18 @@ class Lineage:
         *,
         partition: str = "",
         filled: Callable[[list[Row]], list[Row]] = lambda rows: rows,
+        at_once: int = ROWS,
     ) -> int:
         """Let a generation that does not serve yet have the wanted rows of a partition, and no others; their number.
 
-        What a build that was killed has written is taken up. `filled` completes rows that are new. Memory holds some 25
-        bytes a row.
+        What a build that was killed has written is taken up. `filled` completes rows that are new, `at_once` a call.
+        Memory holds those, and some 25 bytes a row.
         """
         write = _Writer(self.engine, self.collection(table), partition)
         held = _Held.of(self.engine, self.collection(table), partition)
         seen = np.zeros(len(held.keys), dtype=bool)
         new, rows = 0, iter(wanted)
-        while batch := list(islice(rows, ROWS)):
+        while batch := list(islice(rows, at_once)):
             at = held.places([row["key"] for row in batch])
             seen[at[at >= 0]] = True
             fresh = {row["key"]: row for row, place in zip(batch, at.tolist(), strict=True) if place < 0}
@@ -221,7 +222,8 @@ class _Writer:
         self._options = {"partition_name": partition} if partition else {}
 
     def rows(self, rows: list[Row]) -> None:
-        self._engine.call("upsert", self._collection, rows, **self._options)
+        for start in range(0, len(rows), ROWS):
+            self._engine.call("upsert", self._collection, rows[start : start + ROWS], **self._options)
 
     def live(self, keys: np.ndarray, **life: int) -> None:
         for some in _batches(keys):
