@@ -8,6 +8,7 @@ import platform
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -59,7 +60,8 @@ def cluster(address: str) -> Iterator[Callable[[Path], RayEncoder]]:
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
         ray.init(address, logging_level=logging.CRITICAL, log_to_driver=False)
         try:
-            signal.signal(signal.SIGTERM, before)  # Ray puts its own in
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, before)  # Ray puts its own in
             logging.getLogger("ray.data").setLevel(logging.CRITICAL)
             if ray.cluster_resources().get("CPU", 0) < 1:
                 raise UserError(f"the Ray cluster at {address} has no CPU; add a machine to it: {JOIN}")
