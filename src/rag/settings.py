@@ -180,7 +180,7 @@ class MilvusSettings(_Section):
     `token` is NAME:PASSWORD or a key; `prefix` begins the names of the collections, so that several indexes may share a
     database. `timeout` is in seconds a call. `ca`, `certificate` and `key` are PEM files, for TLS with other than the
     system's authorities or for both sides; an https `uri` is TLS in any case. `index` is the kind of Milvus's index of
-    vectors, when it is made.
+    vectors, when it is made; "auto" is exact as far as that is quick.
     """
 
     uri: Annotated[str, AfterValidator(_milvus)] = "http://127.0.0.1:19530"
@@ -192,7 +192,7 @@ class MilvusSettings(_Section):
     certificate: Path | None = None
     key: Path | None = None
     server_name: str | None = None
-    index: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,40}$")] = "AUTOINDEX"
+    index: Annotated[str, Field(pattern=r"^(auto|[A-Z][A-Z0-9_]{0,40})$")] = "auto"
 
 
 class ServeSettings(_Section):

@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from rag.index.store import Manifest
     from rag.ports import Encoder
 
+EXACT_UP_TO = 200_000
+"""Vectors that Milvus scans one by one; its own choice, HNSW, misses some of the best."""
 _DRIFT = 0.1
 """How far the mean length of passages may move before all of them are weighted anew: 1 is by all of it."""
 
@@ -70,7 +72,7 @@ def build(
     id_pattern: str = DEFAULT_PATTERN,
     sentence_vectors: bool = True,
     rebuild: bool = False,
-    vectors: str = "AUTOINDEX",
+    vectors: str = "auto",
     opened: Callable[[Path], Encoder] = OnnxEncoder,
     at_once: int = ROWS,
     progress: Progress = silent,
@@ -80,9 +82,10 @@ def build(
 
     Rows go by what they say, so that only what changed is encoded and written, and a build that was killed goes on
     where it was. `index` is a folder of this machine: the encoder is kept there, and the index in it, where there is
-    one, gives its encoder and its vectors. `vectors` is the kind of Milvus's index of them, of a new lineage; `opened`
-    opens the encoder, which is given `at_once` texts a call; a build that was killed encodes as many again at most.
-    Raises IndexBusy, IndexAway, IndexUnwritable, CorpusError and SettingsError.
+    one, gives its encoder and its vectors. `vectors` is the kind of Milvus's index of them, in a new lineage: "auto" is
+    exact for as many as can be scanned, and Milvus's own choice beyond. `opened` opens the encoder, which is given
+    `at_once` texts a call; a build that was killed encodes as many again at most. Raises IndexBusy, IndexAway,
+    IndexUnwritable, CorpusError and SettingsError.
     """
     began = time.perf_counter()
     with generations.building(index) as builder, _temporary(index) as folder:
@@ -101,7 +104,8 @@ def build(
         name = old.lineage if old is not None and ours else f"{text_key(card.digest + str(FORMAT)):016x}"
         lineage = generations.lineage(os.urandom(8).hex() if rebuild else name)
         sweep(lineage.engine, {lineage.name, *([old.lineage] if old else ())})
-        lineage.create(card.dimension, vectors)
+        exact = manifest.passages + manifest.sentences * sentence_vectors <= EXACT_UP_TO
+        lineage.create(card.dimension, vectors if vectors != "auto" else "FLAT" if exact else "AUTOINDEX")
         library = IndexLibrary(folder, IndexInfo(manifest.generation, manifest.passages, card.name))
         known = vectors_of(here, card)
         rows = _Rows(library, manifest, old.average if old and ours else None)
