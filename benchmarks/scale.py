@@ -226,7 +226,7 @@ def child(*arguments: str) -> dict[str, Any]:
     return value
 
 
-def measure(index: Path, sizes: Sequence[int], keep: Path) -> list[dict[str, Any]]:
+def measure(index: Path, sizes: Sequence[int], keep: Path, only_ask: bool) -> list[dict[str, Any]]:
     """A row for each size, and each kind up to 200,000 passages; beyond that the chosen kind alone is built."""
     from rag.index.dense import kind_for
 
@@ -236,12 +236,12 @@ def measure(index: Path, sizes: Sequence[int], keep: Path) -> list[dict[str, Any
         for kind in KINDS if 10_000 <= size <= 200_000 else (chosen,):
             target = keep / f"{size}-{kind}"
             row: dict[str, Any] = {"passages": size, "kind": kind, "chosen": kind == chosen}
-            if not (told := target / "built.json").exists():
-                made = {"build": child("build", str(index), str(target), str(size), "0", kind)}
-                if kind == chosen:
-                    made["change"] = child("build", str(index), str(target), str(size), "1", kind)
-                told.write_text(json.dumps(made))
-            row |= json.loads(told.read_text())
+            for edition, name in enumerate(("build", "change") if kind == chosen else ("build",)):
+                told = target / f"{name}.json"
+                if not (told.exists() or only_ask):
+                    told.parent.mkdir(exist_ok=True)
+                    told.write_text(json.dumps(child("build", str(index), str(target), str(size), str(edition), kind)))
+                row |= {name: json.loads(told.read_text())} if told.exists() else {}
             row |= child("ask", str(index), str(target))
             rows.append(row)
             print(
@@ -274,7 +274,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         "| passages | build | work | its memory | a change of 1% | work | its memory | encoded again | on disk |",
         "|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    for r in filter(lambda r: r["chosen"], rows):
+    for r in filter(lambda r: "change" in r, rows):
         b, c = r["build"], r["change"]
         lines.append(
             f"| {r['passages']:,} | {b['seconds']:.0f} s | {b['work']:.0f} s | {b['peak_mib']:.0f} MiB | "
@@ -337,10 +337,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000, 200_000, 1_000_000])
     parser.add_argument("--index", type=Path, default=Path("index"))
+    parser.add_argument("--only-ask", action="store_true", help="build nothing: ask what is kept")
     parser.add_argument("--keep", type=Path, help="folder for what is built; by default it is removed at the end")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=HERE) as name:
-        rows = measure(arguments.index, arguments.sizes, arguments.keep or Path(name))
+        rows = measure(arguments.index, arguments.sizes, arguments.keep or Path(name), arguments.only_ask)
     (HERE / "scale.json").write_text(json.dumps(rows, indent=1) + "\n")
     (HERE / "SCALE.md").write_text(table(rows), encoding="utf-8")
     picture(rows, HERE / "scale.png")
