@@ -259,10 +259,11 @@ def page(kept: Kept, systems: list[System], collections: list[Path], missing: di
     measured = {m.name: found for m in MEASURES if (found := kept.rounds(m.name))}
     quality = [one for collection in collections for one in judged(collection, systems)]
     rounds = max((row["round"] for row in kept.rows), default=-1) + 1
+    times = f"{rounds} interleaved round{'s' * (rounds != 1)}"
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     parts = [
         "# Beside what people would pick instead",
-        f"Written by `benchmarks/compare.py`; README.md says what is measured. {machine}, {rounds} interleaved rounds "
+        f"Written by `benchmarks/compare.py`; README.md says what is measured. {machine}, {times} "
         f"over {first.name} ({reports[systems[0].name]['documents']} documents). Figures are medians (least to "
         "greatest).",
         "\n".join(f"{TITLES[name]} is missing: it could not be installed ({why})." for name, why in missing.items()),
