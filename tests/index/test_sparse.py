@@ -170,3 +170,20 @@ def test_an_index_that_may_only_be_read_answers_and_leaves_no_link(read_only: Pa
         environment = {"TMPDIR": links, "PYTHONPATH": os.pathsep.join(sys.path)}
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.stdout.split() == ["reviews/r", "0"], done.stderr
+
+
+def test_links_are_removed_though_a_lock_is_written_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links, removed = tmp_path / "links", os.rmdir
+    links.mkdir()
+    locks = iter([links / ".tantivy-meta.lock"])
+
+    def rmdir(path: str, **directory: int) -> None:
+        for lock in locks:
+            lock.touch()
+        removed(path, **directory)
+
+    monkeypatch.setattr(os, "rmdir", rmdir)
+    sparse._remove(links)
+    assert not links.exists()

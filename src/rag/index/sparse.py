@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
+import shutil
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -85,11 +88,23 @@ def _opened_unwritten(folder: Path) -> tuple[Any, Any]:
 
     They are needed for as long as opening takes, so a server that is killed leaves none.
     """
-    with tempfile.TemporaryDirectory(prefix="rag-") as links:
+    links = Path(tempfile.mkdtemp(prefix="rag-"))
+    try:
         for path in folder.iterdir():
             if not path.name.startswith("."):
-                (Path(links) / path.name).symlink_to(path.resolve())
-        return _opened(Path(links))
+                (links / path.name).symlink_to(path.resolve())
+        return _opened(links)
+    finally:
+        _remove(links)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder that tantivy opened: a thread of its own looks at it once more, and may leave its lock there."""
+    for pause in (0, 0.01, 0.1, 1):
+        time.sleep(pause)
+        with contextlib.suppress(OSError):
+            shutil.rmtree(folder)
+            break
 
 
 class TantivyRetriever:
