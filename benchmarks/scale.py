@@ -26,7 +26,7 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 PER_DOCUMENT, QUESTIONS, K = 10, 200, 10
-KINDS = ("flat", "sq8", "ivf")
+KINDS = ("flat", "pq", "ivf")
 
 
 class Synthetic:

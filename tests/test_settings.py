@@ -105,11 +105,11 @@ def test_an_address_that_cannot_serve_is_refused_without_its_key(environment: di
 
 
 def test_what_is_sound_is_read_and_each_wrong_value_told(tmp_path: Path) -> None:
-    (tmp_path / "rag.toml").write_text('corpus = "texts"\nindx = "x"\nvectors = "sq8"\n[search]\nk = 500\ndepth = 30\n')
+    (tmp_path / "rag.toml").write_text('corpus = "texts"\nindx = "x"\nvectors = "pq"\n[search]\nk = 500\ndepth = 30\n')
     variables = {"RAG_SPLIT__MIN_CHARS": "900", "RAG_SERVE__PROXIES": "10.0.0.1,x", "RAG_VECTORS__A": "1"}
     settings, wrong = read_sound(None, variables, {"search.retriever": "dense"})
     assert sorted(error.setting for error in wrong) == ["indx", "search.k", "serve.proxies.1", "split", "vectors"]
-    assert (str(settings.corpus), settings.vectors, settings.search.depth) == ("texts", "sq8", 30)
+    assert (str(settings.corpus), settings.vectors, settings.search.depth) == ("texts", "pq", 30)
     assert (settings.search.k, settings.search.retriever, settings.serve.proxies) == (10, "dense", ())
     with pytest.raises(SettingsError, match="setting 'vectors' is a section"):
         read_settings(None, variables, {})

@@ -247,7 +247,7 @@ class Settings(_Section):
     """Everything that may be configured.
 
     `engine` is what keeps the index: the folder `index`, or Milvus, beside which the folder has the encoder alone.
-    `vectors` is how FAISS keeps them: whole, as 8-bit scalars, or those in an inverted file; "auto" goes by how many
+    `vectors` is how FAISS searches them: whole, by codes, or by those in an inverted file; "auto" goes by how many
     there are. Without `sentence_vectors` an index keeps those of passages alone: a passage's best sentence then has no
     share in its score, and the sentences of what is found are encoded anew for each answer.
     `ray` is the Ray cluster on which `rag index` encodes, "auto" or HOST:PORT.
@@ -259,7 +259,7 @@ class Settings(_Section):
     id_pattern: Annotated[str, Field(max_length=200), AfterValidator(_id_pattern)] = r"E\d{3,}"
     encoder: EncoderSettings = EncoderSettings()
     split: SplitSettings = SplitSettings()
-    vectors: Literal["auto", "flat", "sq8", "ivf"] = "auto"
+    vectors: Literal["auto", "flat", "pq", "ivf"] = "auto"
     sentence_vectors: bool = True
     ray: Annotated[str, AfterValidator(_cluster)] | None = None
     search: SearchSettings = SearchSettings()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rag.ports import Vectors
 
 ROWS, DIMENSION, K = 6_000, 32, 10
-KINDS = ("sq8", "ivf")
+KINDS = ("pq", "ivf")
 FILTERS = (
     Filters(),
     Filters(kinds=("review",)),

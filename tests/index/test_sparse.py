@@ -2,15 +2,19 @@
 
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rag.corpus.load import load
 from rag.corpus.split import SplitValues, index_text, split
@@ -187,3 +191,14 @@ def test_links_are_removed_though_a_lock_is_written_beside_them(
     monkeypatch.setattr(os, "rmdir", rmdir)
     sparse._remove(links)
     assert not links.exists()
+
+
+@given(
+    st.text(),
+    st.lists(st.sampled_from(["1,000", "é", "ﬁ", "Ⅻ", "the", "12,3456", "e\u0301", "Straße", "3.8%", "\U0001d400"])),
+)
+def test_terms_are_those_of_the_text_without_its_marks_and_thousands(text: str, more: list[str]) -> None:
+    text = " ".join([text, *more])
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    plain = "".join(c for c in decomposed if not unicodedata.combining(c))
+    assert terms(text) == terms(re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", plain))

@@ -20,17 +20,25 @@ if TYPE_CHECKING:
 PASSAGES, SENTENCES = "dense.faiss", "sentences.faiss"
 """A vector of every passage, or of every sentence; in both, of every question that a passage is said to answer."""
 
-Kind = Literal["auto", "flat", "sq8", "ivf"]
-FLAT_UP_TO, SQ8_UP_TO = 90_000, 200_000
-"""Rows that an exact scan, and one of 8-bit scalars, go through in about 10 ms on one core (`benchmarks/scale.py`)."""
+Kind = Literal["auto", "flat", "pq", "ivf"]
+FLAT_UP_TO, PQ_UP_TO = 10_000, 300_000
+"""Rows that a scan of whole vectors, and one of their codes, go through in 2 to 4 ms on one core: see
+`benchmarks/scale.py`.
+"""
 PROBES = 48
 """How many of an inverted file's lists are looked through, where nothing is filtered."""
 EXACT_UP_TO = 1_000
 """Rows that a filter leaves which are compared one by one."""
-_LISTS_A_ROOT = 4
+_REFINED, _FEWEST_REFINED = 2, 256
+"""Vectors that are compared whole for each that is wanted, and at least, where what is searched are codes: of 48,000
+sentences the 300 best are then the exact ones but for 1 in 120, the ten best always; unrefined for 1 in 7.
+"""
+_LISTS_A_ROOT = 1
 """Lists of an inverted file for each in the square root of its rows; as a power of two."""
 _TRAINED_ON = 40
 """Vectors for each list that its centre is found from: faiss warns below 39."""
+_FEWEST_TRAINED = 16
+"""A code tells 16 centres apart, which are not found from fewer vectors."""
 _CHUNK = 50_000
 _VECTORS_A_PASSAGE = 3
 """How many vectors are asked for each passage that is wanted, to begin with."""
@@ -39,12 +47,12 @@ _TIES = 8
 
 
 def kind_for(rows: int) -> Kind:
-    """How so many vectors are kept: whole, as 8-bit scalars, or those in an inverted file.
+    """How so many vectors are searched: whole, by their codes, or by those in an inverted file.
 
     >>> kind_for(1_000), kind_for(150_000), kind_for(1_000_000)
-    ('flat', 'sq8', 'ivf')
+    ('flat', 'pq', 'ivf')
     """
-    return "flat" if rows <= FLAT_UP_TO else "sq8" if rows <= SQ8_UP_TO else "ivf"
+    return "flat" if rows <= FLAT_UP_TO else "pq" if rows <= PQ_UP_TO else "ivf"
 
 
 def write_vectors(
@@ -52,9 +60,10 @@ def write_vectors(
 ) -> None:
     """Write one FAISS index, by inner product, of `vectors[at]`; "auto" chooses its kind by their number.
 
-    `at` is all of them where it is None. Vector i belongs to the passage of row `rows[i]`; that is written beside the
-    index, with `at`. Memory holds the
-    index and some thousand vectors. Raises OSError where a file cannot be written.
+    A code is 4 bits for each two dimensions, looked up in registers (product quantisation, Jégou et al. 2011; fast
+    scan, André et al. 2015): a sixteenth of the vector. `at` is all of them where it is None. Vector i belongs to the
+    passage of row `rows[i]`; that is written beside the index, with `at`. Memory holds the index and some thousand
+    vectors. Raises OSError where a file cannot be written.
     """
     import faiss
 
@@ -62,14 +71,10 @@ def write_vectors(
     of = links[1]
     if kind == "auto":
         kind = kind_for(len(of))
-    lists = min(2 ** round(np.log2(_LISTS_A_ROOT * len(of) ** 0.5)), max(1, len(of) // _TRAINED_ON))
-    name = {"flat": "Flat", "sq8": "SQ8", "ivf": f"IVF{lists},SQ8"}[kind]
-    index: Any = faiss.index_factory(vectors.shape[1], name, faiss.METRIC_INNER_PRODUCT)
-    sample = np.linspace(0, len(of) - 1, min(len(of), max(_CHUNK, _TRAINED_ON * lists))).astype(np.int64)
-    if kind != "flat":
-        if kind == "ivf":
-            index.cp.niter = 8
-        index.train(np.asarray(vectors[of[sample]]))
+    if kind == "flat" or len(of) < _FEWEST_TRAINED:
+        index: Any = faiss.IndexFlatIP(vectors.shape[1])
+    else:
+        index = _coded(vectors, of, kind)
     for start in range(0, len(of), _CHUNK):
         index.add(np.asarray(vectors[of[start : start + _CHUNK]]))
     with path.open("wb") as file:  # faiss's own writer says nothing of a disk that is full at the last
@@ -77,11 +82,27 @@ def write_vectors(
     np.save(path.with_suffix(".npy"), links)
 
 
+def _coded(vectors: Vectors, of: np.ndarray, kind: Kind) -> Any:
+    """An index of codes, trained on `vectors[of]` and empty. One list is a scan of all that heeds a filter."""
+    import faiss
+
+    most = max(1, len(of) // _TRAINED_ON)
+    lists = 1 if kind == "pq" else min(2 ** round(np.log2(_LISTS_A_ROOT * len(of) ** 0.5)), most)
+    dimension = vectors.shape[1]
+    codes = dimension // (1 if dimension % 2 else 2)
+    index: Any = faiss.index_factory(dimension, f"IVF{lists},PQ{codes}x4fs", faiss.METRIC_INNER_PRODUCT)
+    index.cp.niter = 8
+    index.cp.min_points_per_centroid = index.pq.cp.min_points_per_centroid = 1
+    sample = np.linspace(0, len(of) - 1, min(len(of), max(_CHUNK, _TRAINED_ON * lists))).astype(np.int64)
+    index.train(np.asarray(vectors[of[sample]]))
+    return index
+
+
 class DenseRetriever:
     """Passages by the cosine of their vector with the question's; the best speaks where a passage has several.
 
-    `vectors` are what the index was written from: where it keeps 8-bit scalars, what it finds is compared once more
-    with those. Then the ten best of a million are the exact ones but for one in a hundred (`benchmarks/scale.py`).
+    `vectors` are what the index was written from: where it keeps codes, what it finds is compared once more with
+    those. Then the ten best of a million are the exact ones but for one in a hundred (`benchmarks/scale.py`).
     """
 
     def __init__(
@@ -127,7 +148,7 @@ class DenseRetriever:
         asked = _TIES + (k if self._rows is None else k * _VECTORS_A_PASSAGE)
         while True:
             best: dict[int, float] = {}
-            found, cosines = self._search(vector, min(asked, most), allowed, selector)
+            found, cosines = self._search(vector, min(asked, most), most, allowed, selector)
             rows = found if self._rows is None else self._rows[found]
             for row, cosine in zip(rows.tolist(), cosines.tolist(), strict=True):
                 best.setdefault(row, cosine)
@@ -135,22 +156,27 @@ class DenseRetriever:
                 return sorted(best.items(), key=lambda item: (-item[1], item[0]))[:k]
             asked *= 4
 
-    def _search(self, vector: Vectors, k: int, allowed: np.ndarray | None, selector: Any) -> tuple[np.ndarray, Vectors]:
-        """The k nearest and their cosines, best first, each of shape (k,) or less."""
+    def _search(
+        self, vector: Vectors, k: int, most: int, allowed: np.ndarray | None, selector: Any
+    ) -> tuple[np.ndarray, Vectors]:
+        """The k nearest of `most` and their cosines, best first, each of shape (k,) or less."""
         if self._vectors is not None and allowed is not None and len(allowed) <= EXACT_UP_TO:
             found = allowed
         else:
             # What a filter leaves may lie far from the question: the lists near to it would miss the best of them.
             probes = self._lists if allowed is not None else min(self._lists, PROBES)
+            wanted = k
+            if self._vectors is not None:  # what the codes put a little too low is among some more
+                wanted = min(most, max(k * _REFINED, _FEWEST_REFINED))
             while True:
                 parameters = None
                 if self._lists:
                     parameters = self._faiss.SearchParametersIVF(nprobe=probes, sel=selector)
                 elif selector is not None:
                     parameters = self._faiss.SearchParameters(sel=selector)
-                scores, rows = self._index.search(vector, k, params=parameters)
+                scores, rows = self._index.search(vector, wanted, params=parameters)
                 found, exact = rows[0][rows[0] >= 0], scores[0][rows[0] >= 0]
-                if len(found) == k or probes >= self._lists:
+                if len(found) == wanted or probes >= self._lists:
                     break
                 probes = min(self._lists, probes * 4)
             if self._vectors is None:

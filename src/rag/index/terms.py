@@ -9,7 +9,8 @@ from typing import Any
 
 # A number keeps its decimals and its unit letter ("3.8", "103k", "32b"); anything else is a run of letters and digits.
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*[^\W_]*|[^\W\d_][^\W_]*")
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_THOUSANDS = re.compile(r",(?<=\d,)(?=\d{3}(?!\d))")  # the comma first: it is what the search leaps to
+_FOREIGN = re.compile(r"[^\x00-\x7f]")
 
 # Lucene's English set, and the words that questions are made of.
 STOP_WORDS = frozenset(
@@ -33,12 +34,17 @@ def terms(text: str) -> list[str]:
 @lru_cache(maxsize=8192)  # the passages that answer one question answer others, and half of an answer's time went here
 def _terms(text: str) -> tuple[str, ...]:
     folded = _fold(text) if not text.isascii() else text.lower()
-    return tuple(_stem(token) for token in _TOKEN.findall(_THOUSANDS.sub("", folded)) if token not in STOP_WORDS)
+    return tuple(filter(None, map(_stem, _TOKEN.findall(_THOUSANDS.sub("", folded)))))
 
 
 def _fold(text: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(c for c in decomposed if not unicodedata.combining(c))
+    # Twice: a mathematical A folds only once it is a plain one, and what is folded may be composed.
+    folded = unicodedata.normalize("NFKD", text).casefold()
+    return _FOREIGN.sub(_plain, unicodedata.normalize("NFKD", folded))
+
+
+def _plain(character: re.Match[str]) -> str:
+    return "" if unicodedata.combining(character[0]) else character[0]
 
 
 @lru_cache(maxsize=1)
@@ -50,4 +56,7 @@ def _stemmer() -> Any:
 
 @lru_cache(maxsize=100_000)
 def _stem(token: str) -> str:
+    """Empty for a word that is stopped."""
+    if token in STOP_WORDS:
+        return ""
     return token if token[0].isdigit() else str(_stemmer().stemWord(token))
