@@ -44,6 +44,16 @@ def test_a_comparison_has_every_measure_and_what_moved_most() -> None:
     assert (first.found_before[0]["id"], first.found_after[0]["id"]) == ("E1", "E0")
 
 
+def test_how_much_of_the_ten_best_two_reports_share_is_told() -> None:
+    before, after = column("RR", 0, 0, 0, 0), column("RR", 0, 0, 0, 0)
+    ten = [{"id": f"E{n:03d}", "text": ""} for n in range(10)]
+    before.found.update(q00=ten, q01=ten, q02=ten[:4], q03=[])
+    after.found.update(
+        q00=ten[::-1], q01=[*ten[5:], *({"id": f"E9{n}", "text": ""} for n in range(5))], q02=ten, q03=[]
+    )
+    assert compare(before, after).overlap == pytest.approx((1 + 0.5 + 0.4 + 1) / 4)
+
+
 def test_no_more_than_ten_questions_are_shown() -> None:
     found = compare(column("RR", *[0] * 14), column("RR", *[0.1] * 7, *[0.5] * 7))
     assert [moved.query for moved in found.moved] == [f"q{n:02d}" for n in [*range(7, 14), 0, 1, 2]]
@@ -186,6 +196,7 @@ def test_runs_are_compared_by_judgements_and_a_query_that_one_lacks_scores_zero(
     found = compare(before, after)
     assert [(moved.query, moved.before, moved.after) for moved in found.moved] == [("q2", 1, 0), ("q1", 1, 0.5)]
     assert [item["id"] for item in found.moved[1].found_after] == ["b", "a"]
+    assert found.overlap == 0.5
     with pytest.raises(UserError, match="none of its 1 queries is judged"):
         read_run_report(tmp_path / "B.run", {"q9": {"a": 1}}, ["RR"])
     wanted = r"B\.run: none of its documents is judged; wanted a run on those of A\.qrels, of one level"
@@ -204,6 +215,8 @@ def test_a_comparison_as_text_has_a_line_a_measure_and_two_a_question() -> None:
         "own  fake -> own  fake  2 questions",
         "measure  before  after  difference          interval    d_z       p    Holm  better  same  worse  n",
         "RR        0.500  0.000      -0.500  -1.000 to +0.000  -0.71  1.0000  1.0000       0     1      1  2",
+        "",
+        "overlap@10  0.500",
         "",
         "Moved most on RR",
         "a  1.000 -> 0.000  what is a?",

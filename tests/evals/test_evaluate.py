@@ -91,13 +91,13 @@ def test_tied_hits_keep_their_ranks_and_nothing_found_is_an_empty_ranking() -> N
     assert run["none"] == {}
 
 
-def test_the_first_three_of_a_ranking_are_kept_with_the_start_of_their_passage() -> None:
-    held = [Passage(f"d:{n}", "d", "real\ndata " * 40, 0, 400) for n in range(5)]
+def test_the_first_ten_of_a_ranking_are_kept_with_the_start_of_their_passage() -> None:
+    held = [Passage(f"d:{n}", "d", "real\ndata " * 40, 0, 400) for n in range(10, 25)]
     found = evaluate_retrieval(Overlap(held), {"q": "real data"}, key=by_passage).found["q"]
-    assert [item["id"] for item in found] == ["d:0", "d:1", "d:2"]
+    assert [item["id"] for item in found] == [f"d:{n}" for n in range(10, 20)]
     assert (len(found[0]["text"]), found[0]["text"][:20]) == (160, "real data real data ")
     report = report_retrieval(
-        {}, {"q": {"d:1": 1}}, name="", retriever="", questions=QUERIES | {"q": "?"}, found={"z": []}
+        {}, {"q": {"d:11": 1}}, name="", retriever="", questions=QUERIES | {"q": "?"}, found={"z": []}
     )
     assert (report.questions, report.found) == ({"q": "?"}, {})
 

@@ -19,8 +19,8 @@ LOWER_IS_BETTER = frozenset({"unsupported_share", "latency_ms"})
 NOT_PAIRED = frozenset({"abstention_precision"})
 """Where both abstain it only says whether the question is answerable, which no change of ours moves."""
 
-MOVED = 10
-"""How many questions a comparison shows."""
+MOVED, SHOWN = 10, 3
+"""How many questions a comparison shows, and how much of what was found for each."""
 
 _SAME = 1e-9
 """Values this close are the same."""
@@ -69,13 +69,17 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Every measure's difference, and the questions that moved most on one; `left_out` counts (before, after)."""
+    """Every measure's difference, and the questions that moved most on one; `left_out` counts (before, after).
+
+    `overlap` is the share of the ten best that both found, the mean over questions; None for answers.
+    """
 
     kind: str
     before: str
     after: str
     queries: int
     left_out: tuple[int, int]
+    overlap: float | None
     differences: tuple[Difference, ...]
     moved_by: str
     moved: tuple[Moved, ...]
@@ -123,6 +127,7 @@ def compare(
         _title(after),
         len(both),
         left_out,
+        None if before.kind == "answers" else _overlap(before, after, both),
         corrected(differences),
         moved_by,
         moved_most(before, after, both, moved_by),
@@ -141,8 +146,8 @@ def moved_most(
             query,
             after.questions.get(query) or before.questions.get(query, ""),
             *pairs[query],
-            list(before.found.get(query, ())),
-            list(after.found.get(query, ())),
+            list(before.found.get(query, ()))[:SHOWN],
+            list(after.found.get(query, ()))[:SHOWN],
         )
         for query in sorted(changed, key=lambda query: (-abs(changed[query]), query))[:MOVED]
     )
@@ -176,6 +181,15 @@ def _difference(measure: str, pairs: Mapping[str, tuple[float, float]]) -> Diffe
         worse=worse,
         n=n,
     )
+
+
+def _overlap(before: Scored, after: Scored, queries: Sequence[str]) -> float:
+    """Of each question's longer list, the share that is in both; two that are empty agree."""
+    shares = []
+    for query in queries:
+        one, other = ({item.get("id") for item in side.found.get(query, ())} for side in (before, after))
+        shares.append(len(one & other) / max(len(one), len(other)) if one or other else 1.0)
+    return sum(shares) / len(shares)
 
 
 def _pairs(before: Scored, after: Scored, queries: Sequence[str], measure: str) -> dict[str, tuple[float, float]]:

@@ -21,7 +21,7 @@ from rag.evals.metrics import (
     score_answer,
     score_run,
 )
-from rag.evals.report import AnswerReport, Estimate, RetrievalReport
+from rag.evals.report import FOUND, AnswerReport, Estimate, RetrievalReport
 from rag.evals.trec import untied
 from rag.records import Question
 
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     Progress = Callable[[Sequence[Any]], Iterable[Any]]
 
 
-SHOWN, CHARS = 3, 160
-"""How much of a ranking a report shows: the first few, and the start of their text."""
+CHARS = 160
+"""How much of a text a report shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:
-    """The run of every query; and of each the best SHOWN as {"id", "text"}, the start of the passage found."""
+    """The run of every query; and of each the best FOUND as {"id", "text"}, the start of the passage found."""
 
     run: Run
     found: Found
@@ -83,7 +83,7 @@ def evaluate_retrieval(
     for query, text in (progress or iter)(list(queries.items())):
         best = _distinct(retriever, question(text), k, key, k * depth)
         run[query] = untied((id, hit.score) for id, hit in best)
-        found[query] = [{"id": id, "text": _start(hit.passage.text)} for id, hit in best[:SHOWN]]
+        found[query] = [{"id": id, "text": _start(hit.passage.text)} for id, hit in best[:FOUND]]
     return Retrieved(run, found)
 
 

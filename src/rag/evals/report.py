@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from rag.evals.datasets import Qrels
     from rag.evals.drafts import DraftReport
 
+FOUND = 10
+"""How much of a ranking a report keeps."""
+
 Rows = dict[str, dict[str, float]]
 """Query id -> measure -> value."""
 
@@ -41,7 +44,7 @@ class RetrievalReport:
     """How well a retriever finds what is judged relevant.
 
     `measures` are over all `queries`; `by_type` holds means, type -> measure -> mean; `rows` every value, query ->
-    measure -> value, to compare reports by. `questions` are their texts, `found` the first three of every ranking.
+    measure -> value, to compare reports by. `questions` are their texts, `found` the first FOUND of every ranking.
     """
 
     name: str
@@ -166,7 +169,7 @@ def read_run_report(
         raise UserError(f"{path}: none of its documents is judged; wanted a run on those of {judged_by}, of one level")
     values = score_run(run, qrels, measures)
     rows = {query: {measure: of[query] for measure, of in values.items()} for query in qrels}
-    found: Found = {query: [{"id": id, "text": ""} for id in list(run.get(query, ()))[:3]] for query in qrels}
+    found: Found = {query: [{"id": id, "text": ""} for id in list(run.get(query, ()))[:FOUND]] for query in qrels}
     return Scored("run", Path(path).name, "", tuple(values), rows, {}, found)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rag.evals.report import AnswerReport
+from rag.evals.report import FOUND, AnswerReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +52,8 @@ def _drafts(drafts: DraftReport) -> list[str]:
 def format_comparison(comparison: Comparison) -> str:
     """Plain text: a line a measure, and the questions that moved most with what was found before and after."""
     lines = _differences(comparison)
+    if comparison.overlap is not None:
+        lines += ["", f"overlap@{FOUND}  {comparison.overlap:.3f}"]
     if comparison.moved:
         lines += ["", f"Moved most on {comparison.moved_by}", *(line for m in comparison.moved for line in shown(m))]
     return "\n".join(lines)
