@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from live import eventually
-from rag.settings import MilvusSettings, Settings
+from rag.settings import MilvusSettings, Secret, Settings
 
 ENVIRONMENT = "RAG_MILVUS_URI"
 _numbers = count()
@@ -86,7 +85,7 @@ def milvus(folder: Path) -> Iterator[str]:
 def settings_for(uri: str, index: Path, **more: Any) -> Settings:
     """Settings of an index of its own, beside all others in that Milvus."""
     prefix = f"test_{os.getpid()}_{next(_numbers)}"
-    token = SecretStr(held) if (held := os.environ.get("RAG_MILVUS_TOKEN")) else None
+    token = Secret(held) if (held := os.environ.get("RAG_MILVUS_TOKEN")) else None
     milvus = MilvusSettings(uri=uri, prefix=prefix, token=token)
     return Settings(engine="milvus", index=index, milvus=milvus, **more)
 
@@ -95,7 +94,7 @@ def dropped(settings: Settings) -> None:
     """Leave nothing of it in a cluster that others use too."""
     from pymilvus import MilvusClient
 
-    token = settings.milvus.token.get_secret_value() if settings.milvus.token else ""
+    token = settings.milvus.token.value if settings.milvus.token else ""
     client = MilvusClient(settings.milvus.uri, token=token)
     for name in client.list_collections():
         if name.startswith(f"{settings.milvus.prefix}_"):

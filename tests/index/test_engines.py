@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise, product
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import pytest
+from msgspec import structs
 
 from faults.tiny import tiny_encoder
 from lite import dropped, settings_for
@@ -104,9 +105,9 @@ def service(settings: Settings) -> Service:
 
 
 def retriever_of(settings: Settings, name: str) -> Retriever:
-    assert name in get_args(SearchSettings.model_fields["retriever"].annotation)
+    assert name in get_args(get_type_hints(SearchSettings)["retriever"])
     search = SearchSettings(retriever=name)  # type: ignore[arg-type]
-    return open_service(settings.model_copy(update={"search": search}), distinct=False).retriever
+    return open_service(structs.replace(settings, search=search), distinct=False).retriever
 
 
 @pytest.fixture(scope="module", params=RETRIEVERS)

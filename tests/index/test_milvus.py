@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from faults.tiny import AFTER, ANSWER, BEFORE, NEW_ANSWER, QUESTION, tiny_encoder, write_corpus
 from lite import dropped, settings_for
@@ -45,7 +46,7 @@ def answer(settings: Settings) -> str:
 
 def elsewhere(settings: Settings, tmp_path: Path) -> Settings:
     """The same index, seen from a machine that has nothing of it."""
-    return settings.model_copy(update={"index": tmp_path / "another machine", "corpus": tmp_path / "no corpus"})
+    return replace(settings, index=tmp_path / "another machine", corpus=tmp_path / "no corpus")
 
 
 def test_a_machine_that_shares_nothing_but_milvus_answers(settings: Settings, tmp_path: Path) -> None:
@@ -69,7 +70,7 @@ def test_another_encoder_or_format_is_refused_with_the_mend(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built(settings)
-    other = settings.model_copy(update={"encoder": EncoderSettings(precision="fp32")})
+    other = replace(settings, encoder=EncoderSettings(precision="fp32"))
     with pytest.raises(IndexUnusable, match=r"the index in Milvus at \S+ was built with .*; build it with `rag index`"):
         open_service(other)
     monkeypatch.setattr("rag.index.milvus.published.FORMAT", 99)
@@ -101,7 +102,7 @@ def test_what_was_and_is_no_more_and_is_again_is_found_in_its_time_alone(setting
 
 
 def test_vectors_of_a_folder_are_copied_and_not_made_again(settings: Settings) -> None:
-    built(settings.model_copy(update={"engine": "embedded"}))
+    built(replace(settings, engine="embedded"))
     report = built(settings)
     assert (report.reused, report.encoded) == (3, 0)
     assert answer(settings) == ANSWER
@@ -132,7 +133,7 @@ def test_a_judged_collection_is_kept_in_milvus_too(settings: Settings) -> None:
 def test_rank_bm25_is_refused_over_milvus(settings: Settings) -> None:
     built(settings)
     with pytest.raises(SettingsError, match="give bm25"):
-        open_service(settings.model_copy(update={"search": SearchSettings(retriever="rank-bm25")}))
+        open_service(replace(settings, search=SearchSettings(retriever="rank-bm25")))
 
 
 def test_the_doctor_examines_an_index_in_milvus(settings: Settings) -> None:
@@ -147,7 +148,7 @@ def test_the_doctor_examines_an_index_in_milvus(settings: Settings) -> None:
 def test_a_token_is_never_shown() -> None:
     read = read_settings(None, {"RAG_MILVUS_TOKEN": "root:s3cret", "RAG_ENGINE": "milvus", "RAG_MILVUS_URI": ""}, {})
     assert read.milvus.token is not None
-    assert read.milvus.token.get_secret_value() == "root:s3cret"
+    assert read.milvus.token.value == "root:s3cret"
     assert "s3cret" not in repr(read) + repr(Address("http://x", token="root:s3cret"))  # noqa: S106
     for wrong in ("http://root:s3cret@127.0.0.1:19530", "s3cret"):
         with pytest.raises(SettingsError) as caught:
@@ -165,7 +166,7 @@ def test_without_pymilvus_the_error_names_the_extra(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "pymilvus", None)
     settings = settings_for("http://127.0.0.1:1", tmp_path)
     with pytest.raises(SettingsError, match=r"pip install 'podcast-rag\[milvus\]'"):
-        open_service(settings.model_copy(update={"milvus": settings.milvus.model_copy(update={"timeout": 1.5})}))
+        open_service(replace(settings, milvus=replace(settings.milvus, timeout=1.5)))
 
 
 def test_nothing_of_milvus_is_imported_where_a_folder_keeps_the_index() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from typing import Any, TypeVar
 import httpx
 import numpy as np
 import pytest
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from faults.tiny import AFTER, ANSWER, BEFORE, NEW_ANSWER, QUESTION, tiny_encoder, write_corpus
 from lite import ENVIRONMENT, Lite, settings_for
@@ -53,7 +56,7 @@ def settings(started: Lite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("rag.assemble.PATIENCE", 0.0)
     monkeypatch.setattr("rag.index.milvus.client.AGAIN", 0.1)
     chosen = settings_for(started.uri, tmp_path / "index", corpus=write_corpus(tmp_path / "corpus", BEFORE))
-    chosen = chosen.model_copy(update={"milvus": chosen.milvus.model_copy(update={"timeout": 2.0})})
+    chosen = replace(chosen, milvus=replace(chosen.milvus, timeout=2.0))
     soon(lambda: built(chosen))
     write_corpus(tmp_path / "corpus", AFTER)
     return chosen
@@ -141,12 +144,12 @@ def test_milvus_killed_while_it_is_written_to_serves_what_served_and_the_build_g
 
 
 BUILD = """
-import os, signal, sys
+import json, os, signal, sys
 from pathlib import Path
 from faults.tiny import tiny_encoder
 from rag.assemble import build_index
 from rag.records import Question
-from rag.settings import Settings
+from rag.settings import read_settings
 
 def progress(items, total, name):
     for place, item in enumerate(items):
@@ -154,7 +157,7 @@ def progress(items, total, name):
             os.kill(os.getpid(), signal.SIGKILL)
         yield item
 
-settings = Settings.model_validate_json(sys.argv[1])
+settings = read_settings(None, {}, json.loads(sys.argv[1]))
 with tiny_encoder():
     build_index(settings, rebuild=False, progress=progress, say=print, on_bad=None)
 """
@@ -163,7 +166,8 @@ with tiny_encoder():
 def test_a_build_that_is_killed_leaves_what_served_and_the_next_goes_on(settings: Settings, encoded: list[str]) -> None:
     tests = str(Path(__file__).resolve().parents[1])
     paths = {"PYTHONPATH": ":".join([tests, *filter(None, sys.path)])}
-    killed = subprocess.run([sys.executable, "-c", BUILD, settings.model_dump_json()], env=paths, capture_output=True)
+    given = json.dumps(to_builtins(settings, enc_hook=str))
+    killed = subprocess.run([sys.executable, "-c", BUILD, given], env=paths, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert answer(settings) == ANSWER
     encoded.clear()
@@ -212,7 +216,7 @@ def test_rows_that_are_lost_are_found_missing_and_mended(settings: Settings, enc
 
 
 def test_while_somebody_builds_nobody_else_does(settings: Settings, tmp_path: Path) -> None:
-    elsewhere = settings.model_copy(update={"index": tmp_path / "elsewhere"})
+    elsewhere = replace(settings, index=tmp_path / "elsewhere")
 
     def too() -> None:
         for other in (settings, elsewhere):

@@ -47,12 +47,14 @@ def model(installation: Installation) -> Iterator[Finding]:
 
 def _asked(installation: Installation, name: str) -> Finding:
     """Raises RagError where nothing comes, in our words: an endpoint's own may hold anything."""
+    from msgspec.structs import replace
+
     from rag.assemble import open_generator
     from rag.records import Message
 
     chosen = installation.settings
     bounded = {"timeout": min(chosen.llm.timeout, SECONDS), "retries": 0}
-    generator = open_generator(chosen.model_copy(update={"llm": chosen.llm.model_copy(update=bounded)}))
+    generator = open_generator(replace(chosen, llm=replace(chosen.llm, **bounded)))
     if generator is None:
         raise UserError("no model opened")
     began = perf_counter()
