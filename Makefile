@@ -29,7 +29,7 @@ lint: $(BIN)/rag
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 evals: index
 	@$(BIN)/rag eval lint
