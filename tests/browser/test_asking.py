@@ -248,7 +248,8 @@ def test_questions_are_kept_in_this_browser_and_forgotten_when_asked_to(page: Pa
     assert kept.get_by_role("link").all_text_contents() == [TOKENS, COST]
     page.reload()
     expect(kept).to_have_count(2)
-    kept.get_by_role("link", name=COST).click()
+    with page.expect_navigation():  # until the page is whole: what keeps the question runs last
+        kept.get_by_role("link", name=COST).click()
     expect(sentences(page).first).to_contain_text("about $25")
     page.goto("/")
     assert kept.get_by_role("link").all_text_contents() == [COST, TOKENS]
