@@ -209,8 +209,11 @@ class _Opened:
 
 
 def _embedded(settings: Settings) -> _Opened:
+    from concurrent.futures import ThreadPoolExecutor
+
     import numpy as np
 
+    from rag.index import libraries
     from rag.index.dense import PASSAGES, SENTENCES, DenseRetriever
     from rag.index.encode import ENCODER, OnnxEncoder, RememberedEncoder
     from rag.index.library import IndexLibrary
@@ -219,7 +222,10 @@ def _embedded(settings: Settings) -> _Opened:
     from rag.index.vectors import KEYS, VECTORS
     from rag.records import IndexInfo
 
-    folder, manifest = IndexFolder(settings.index).checked(whole=False)
+    with ThreadPoolExecutor(1) as beside:
+        checked = beside.submit(IndexFolder(settings.index).checked, whole=False)
+        libraries.load()
+        folder, manifest = checked.result()
     same_encoder(settings, manifest)
     library = IndexLibrary(folder, IndexInfo(manifest.generation, manifest.passages, manifest.encoder.name))
     with reading(folder):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from rag.errors import IndexBusy, IndexUnusable, SettingsError
+from rag.index import export as exporting
 from rag.index.build import BuildReport, build
 from rag.index.dense import PASSAGES, SENTENCES, DenseRetriever, write_vectors
 from rag.index.encode import ENCODER, OnnxEncoder, RememberedEncoder
@@ -73,6 +74,22 @@ def test_the_same_text_gives_the_same_bits_alone_and_in_a_build(built: IndexFold
     for text, vector in zip(texts, together, strict=True):
         assert encoder.encode([text])[0].tobytes() == vector.tobytes()
     assert np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+
+
+def test_the_kept_graph_is_fused_already_and_gives_what_the_traced_one_gives(
+    built: IndexFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnx
+
+    path, manifest = built.checked()
+    kept = {node.op_type for node in onnx.load(path / ENCODER / "model.onnx").graph.node}
+    assert {"DynamicQuantizeMatMul", "SkipLayerNormalization"} <= kept
+    monkeypatch.setattr(exporting, "_fuse", lambda _: None)
+    exporting.export(EncoderChoice(), manifest.encoder.source, tmp_path)
+    traced = OnnxEncoder(tmp_path)
+    assert not kept <= {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
+    texts = [text for _, text in TEXTS.values()]
+    assert np.array_equal(traced.encode(texts), OnnxEncoder(path / ENCODER).encode(texts))
 
 
 def test_a_remembered_vector_is_the_one_the_model_gives(built: IndexFolder) -> None:

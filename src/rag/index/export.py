@@ -126,9 +126,23 @@ def export(choice: EncoderChoice, source: str, folder: Path) -> EncoderCard:
         _check(card, folder, wanted)
         if choice.precision == "int8":
             card = _quantise(card, folder, wanted)
+    _fuse(folder / MODEL)
+    _check(card, folder, wanted)
     card = replace(card, digest=digest_of(folder))
     card.write(folder)
     return card
+
+
+def _fuse(path: Path) -> None:
+    """Keep the graph as ONNX Runtime fuses it: it would do so again each time that an index is opened."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(fused := path.with_suffix(".fused"))
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    fused.replace(path)
 
 
 def _trace(torch: Any, model: Any, path: Path) -> None:
