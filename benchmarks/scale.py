@@ -274,12 +274,16 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         "| passages | build | work | its memory | a change of 1% | work | its memory | encoded again | on disk |",
         "|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    for r in filter(lambda r: "change" in r, rows):
-        b, c = r["build"], r["change"]
+    for r in filter(lambda r: r["chosen"] and "build" in r, rows):
+        b, c = r["build"], r.get("change")
+        changed = (
+            f"{c['seconds']:.0f} s | {c['work']:.0f} s | {c['peak_mib']:.0f} MiB | {c['encoded']:,}"
+            if c
+            else "– | – | – | –"
+        )
         lines.append(
             f"| {r['passages']:,} | {b['seconds']:.0f} s | {b['work']:.0f} s | {b['peak_mib']:.0f} MiB | "
-            f"{c['seconds']:.0f} s | {c['work']:.0f} s | {c['peak_mib']:.0f} MiB | "
-            f"{c['encoded']:,} | {b['mib']:.0f} MiB |"
+            f"{changed} | {b['mib']:.0f} MiB |"
         )
     lines += ["", "Work is the processor's time, on however many cores; making up the vectors and texts is in both."]
     lines += [
