@@ -15,7 +15,7 @@ from rag.errors import IndexAway, IndexUnusable, IndexUnwritable, SettingsError
 _log = logging.getLogger("rag.index")
 AGAIN = 1.0
 """Seconds for which a Milvus that did not answer is not asked again: whoever asks meanwhile is told at once."""
-BATCH = 1000
+BATCH = 10_000
 """Rows that are read at once by who reads them all."""
 _NOT_FOUND, _NOT_LOADED, _NO_CONNECTION = 100, 101, 2
 _WRITES = ("upsert", "delete")
