@@ -161,3 +161,11 @@ def test_what_is_wanted_is_said_plainly(name: str, value: object, told: str) -> 
 
 def test_every_setting_has_a_name() -> None:
     assert {"corpus", "search", "search.k", "llm.api_key", "serve.proxies"} <= set(setting_names())
+
+
+@pytest.mark.parametrize("name", ["a - at `$b", "a` - at `$.search.k", "", "x.y", "`"])
+def test_an_unknown_name_is_told_whatever_it_holds(name: str, tmp_path: Path) -> None:
+    (tmp_path / "rag.toml").write_text(f"'{name}' = 1\n[search]\nk = 5\n'{name}' = 1\n")
+    settings, wrong = read_sound(None, {}, {})
+    assert [error.setting for error in wrong] == [name, f"search.{name}"]
+    assert settings.search.k == 5

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
@@ -322,6 +322,9 @@ def read_sound(
             _put(values, name.split("."), value)
         except SettingsError as error:
             wrong.append(error)
+    for names in list(_unknown(values, Settings())):
+        holder, name = _holder(values, names)
+        wrong.append(_told(names, _UNKNOWN, holder.pop(name)))
     while True:
         try:
             return convert(values, Settings, strict=False, dec_hook=_made), wrong
@@ -368,8 +371,16 @@ def _read(error: ValidationError) -> tuple[str, list[str]]:
     if error.__cause__:
         message, *inner = error.__cause__.args
         return message, names + inner
-    unknown = re.fullmatch("(?s)Object contains unknown field `(.*)`", message)
-    return (_UNKNOWN, [*names, unknown[1]]) if unknown else (message, names)
+    return message, names
+
+
+def _unknown(values: Mapping[str, Any], section: Struct) -> Iterator[list[str]]:
+    """The names down to each value that is no setting; a name may hold anything, so none is read out of a message."""
+    for name, value in values.items():
+        if name not in section.__struct_fields__:
+            yield [name]
+        elif isinstance(inner := getattr(section, name), _Section) and isinstance(value, dict):
+            yield from ([name, *more] for more in _unknown(value, inner))
 
 
 def _holder(values: dict[str, Any], names: list[str]) -> tuple[dict[str, Any], str]:
