@@ -14,6 +14,8 @@ from rag.index.library import IndexLibrary, write_library
 from rag.records import Filters, IndexInfo, Passage, Question
 
 if TYPE_CHECKING:
+    import faiss
+
     from rag.ports import Vectors
 
 ROWS, DIMENSION, K = 6_000, 32, 10
@@ -124,6 +126,33 @@ def test_every_kind_finds_the_exact_best_under_every_filter(
             found += len({int(hit.passage.document[2:]) for hit in hits} & {*best})
             wanted += len(best)
     assert found >= 0.98 * wanted
+
+
+def test_a_filter_widens_an_inverted_file_by_as_much_as_it_leaves_out_near_the_question(
+    vectors: "Vectors", library: IndexLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A filter that leaves one in three looks through some three times as many lists, one in 150 through all."""
+    monkeypatch.setattr(dense, "PROBES", 4)
+    monkeypatch.setattr(dense, "EXACT_UP_TO", 0)
+    asked = unit(vectors[::200] + 0.05)
+    kept = retriever("ivf", vectors, library, tmp_path, asked)
+    lists, probed = kept._index.nlist, []
+    search = type(kept._index).search
+
+    def spy(self: object, *arguments: object, params: "faiss.SearchParametersIVF", **more: object) -> object:
+        probed.append(params.nprobe)
+        return search(self, *arguments, params=params, **more)
+
+    monkeypatch.setattr(type(kept._index), "search", spy)
+    for filters, least, most in (
+        (Filters(), 4, 4),
+        (Filters(kinds=("review",)), 6, 30),
+        (Filters(topics=("Rare",)), lists, lists),
+    ):
+        probed.clear()
+        for number in range(len(asked)):
+            kept.retrieve(Question(str(number), filters), K)
+        assert least <= np.median(probed) <= most
 
 
 def test_kinds_answer_as_one_where_a_passage_has_several_vectors(

@@ -109,20 +109,22 @@ def test_a_filter_leaves_of_a_ranking_what_it_says_whether_the_engine_filters_or
             assert [hit.passage.id for hit in hits] == [id for id, _ in wanted[:k]]
 
 
-def test_a_term_that_every_passage_holds_changes_nothing_and_alone_finds_them(tmp_path: Path) -> None:
+def test_a_term_of_most_passages_counts_where_they_are_few_else_only_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     texts = [f"Podcast on {word} and {other}." for word in ("yeast", "bread") for other in map(str, range(150))]
-    places = enumerate(texts)
-    passages = [Passage(f"d/{at:03d}", "d", text, 0, len(text)) for at, text in places]
+    passages = [Passage(f"d/{at:03d}", "d", text, 0, len(text)) for at, text in enumerate(texts)]
     write_library([], passages, tmp_path)
     write_terms(passages, lambda p: p.text, tmp_path / "bm25")
     tantivy = TantivyRetriever(tmp_path / "bm25", IndexLibrary(tmp_path, IndexInfo("g", len(passages), "e")))
-    found = tantivy.scores(Question("a podcast on yeast and 17"), 200)
-    assert found == tantivy.scores(Question("yeast and 17"), 200)
-    wanted = lucene(texts, "a podcast on yeast and 17")
-    assert [score for _, score in found] == pytest.approx(
-        sorted(wanted, reverse=True)[: len(found)], abs=0.01, rel=0.08
-    )
-    assert len(tantivy.scores(Question("podcast"), 400)) == len(passages)
+    for few, question in ((len(texts), "a podcast on yeast and 17"), (len(texts) - 1, "yeast and 17")):
+        monkeypatch.setattr(sparse, "_FEW", few)
+        found = tantivy.scores(Question("a podcast on yeast and 17"), 400)
+        assert len(found) == sum(score > 0 for score in lucene(texts, question))
+        assert [score for _, score in found] == pytest.approx(
+            sorted(lucene(texts, question), reverse=True)[: len(found)], rel=0.08
+        )
+        assert len(tantivy.scores(Question("podcast"), 400)) == len(passages)
 
 
 def test_idf_is_the_same_from_either(engines: tuple[list[str], TantivyRetriever, RankBM25Retriever]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,9 +26,11 @@ FLAT_UP_TO, PQ_UP_TO = 10_000, 300_000
 """Rows that a scan of whole vectors, and one of their codes, go through in 2 to 4 ms on one core: see
 `benchmarks/scale.py`.
 """
-PROBES = 48
-"""How many of an inverted file's lists are looked through, where nothing is filtered."""
-EXACT_UP_TO = 1_000
+PROBES = 32
+"""How many of an inverted file's lists are looked through, where nothing is filtered; else, as many as hold what these
+would.
+"""
+EXACT_UP_TO = 4_000
 """Rows that a filter leaves which are compared one by one."""
 _REFINED, _FEWEST_REFINED = 2, 256
 """Vectors that are compared whole for each that is wanted, and at least, where what is searched are codes: of 48,000
@@ -141,14 +144,14 @@ class DenseRetriever:
 
     def nearest(self, vector: Vectors, question: Question, k: int) -> Scores:
         """As `scores`, by another vector than the question's own, of shape (1, dimension)."""
-        allowed, selector = self._allowed(question.filters) if question.filters else (None, None)
-        most = self._index.ntotal if allowed is None else len(allowed)
+        allowed = self._allowed(question.filters) if question.filters else None
+        most = self._index.ntotal if allowed is None else len(allowed.rows)
         if k < 1 or not most:
             return ()
         asked = _TIES + (k if self._rows is None else k * _VECTORS_A_PASSAGE)
         while True:
             best: dict[int, float] = {}
-            found, cosines = self._search(vector, min(asked, most), most, allowed, selector)
+            found, cosines = self._search(vector, min(asked, most), most, allowed)
             rows = found if self._rows is None else self._rows[found]
             for row, cosine in zip(rows.tolist(), cosines.tolist(), strict=True):
                 best.setdefault(row, cosine)
@@ -156,15 +159,13 @@ class DenseRetriever:
                 return sorted(best.items(), key=lambda item: (-item[1], item[0]))[:k]
             asked *= 4
 
-    def _search(
-        self, vector: Vectors, k: int, most: int, allowed: np.ndarray | None, selector: Any
-    ) -> tuple[np.ndarray, Vectors]:
+    def _search(self, vector: Vectors, k: int, most: int, allowed: _Allowed | None) -> tuple[np.ndarray, Vectors]:
         """The k nearest of `most` and their cosines, best first, each of shape (k,) or less."""
-        if self._vectors is not None and allowed is not None and len(allowed) <= EXACT_UP_TO:
-            found = allowed
+        if self._vectors is not None and allowed is not None and len(allowed.rows) <= EXACT_UP_TO:
+            found = allowed.rows
         else:
-            # What a filter leaves may lie far from the question: the lists near to it would miss the best of them.
-            probes = self._lists if allowed is not None else min(self._lists, PROBES)
+            selector = None if allowed is None else allowed.selector
+            probes = min(self._lists, PROBES) if allowed is None else self._probes(vector, allowed)
             wanted = k
             if self._vectors is not None:  # what the codes put a little too low is among some more
                 wanted = min(most, max(k * _REFINED, _FEWEST_REFINED))
@@ -185,14 +186,41 @@ class DenseRetriever:
         order = np.lexsort((found, -exact))[:k]
         return found[order], exact[order]
 
-    def _read_allowed(self, filters: Filters) -> tuple[np.ndarray, Any]:
-        """The vectors that the filters leave, and what tells FAISS."""
+    def _probes(self, vector: Vectors, allowed: _Allowed) -> int:
+        """How many of the lists nearest to a vector hold as many allowed vectors as those of an unfiltered search do.
+
+        What a filter leaves may lie far from the question: a fixed number of lists could hold next to none of it.
+        """
+        if self._lists <= PROBES:
+            return int(self._lists)
+        _, nearest = self._faiss.downcast_index(self._index.quantizer).search(vector, self._lists)
+        held = np.cumsum(allowed.in_list[nearest[0]])
+        return min(self._lists, 1 + int(np.searchsorted(held, PROBES / self._lists * self._index.ntotal)))
+
+    def _read_allowed(self, filters: Filters) -> _Allowed:
         rows = self._library.select(filters)
         keep = np.zeros(len(self._library), dtype=bool)
         keep[rows] = True
         if self._rows is not None:
             keep = keep[self._rows]
-        return np.flatnonzero(keep), self._faiss.IDSelectorBitmap(np.packbits(keep, bitorder="little"))
+        selector = self._faiss.IDSelectorBitmap(np.packbits(keep, bitorder="little"))
+        return _Allowed(np.flatnonzero(keep), selector, np.array([keep[ids].sum() for ids in self._ids()]))
+
+    def _ids(self) -> Iterator[np.ndarray]:
+        """The vectors of each list of an inverted file that has several; none of another index."""
+        for at in range(self._lists if self._lists > 1 else 0):
+            lists = self._index.invlists
+            size = lists.list_size(at)
+            yield self._faiss.rev_swig_ptr(lists.get_ids(at), size) if size else np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Allowed:
+    """What a filter leaves: the vectors, what tells FAISS, and how many are in each list of an inverted file."""
+
+    rows: np.ndarray
+    selector: Any
+    in_list: np.ndarray
 
 
 def is_whole(best: Sequence[float], last: float, k: int) -> bool:
