@@ -188,7 +188,7 @@ def test_what_opens_no_more_though_its_checksums_hold(folder: Path) -> None:
     (opens,) = faults(found := everything())["opens"]
     assert set(faults(found)) == {"opens"}
     assert (opens.grade, "dense.faiss does not load" in opens.found) == ("broken", True)
-    assert opens.mend == "build it again with `rag index`"
+    assert opens.mend == "mend it with `rag index --rebuild`"
 
 
 def test_an_index_folder_that_is_a_file(folder: Path) -> None:

@@ -123,13 +123,15 @@ class DenseRetriever:
         try:
             self._index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
         except RuntimeError as error:
-            raise IndexUnusable(f"{path} does not load ({error}); build it again with `rag index`") from error
+            raise IndexUnusable(f"{path} does not load ({error}); mend it with `rag index --rebuild`") from error
         with reading(path.with_suffix(".npy")):
             rows, self._at = np.load(path.with_suffix(".npy"), mmap_mode="r")
         self._rows = None if np.array_equal(rows, np.arange(len(library))) else rows
         found, wanted = (self._index.ntotal, self._index.d), (len(rows), encoder.dimension)
         if found != wanted:
-            raise IndexUnusable(f"{path} holds {found} rows and columns, wanted {wanted}; build it with `rag index`")
+            raise IndexUnusable(
+                f"{path} holds {found} rows and columns, wanted {wanted}; mend it with `rag index --rebuild`"
+            )
         self._lists = getattr(self._index, "nlist", 0)
         self._vectors = None if isinstance(self._index, faiss.IndexFlat) else vectors
         self._allowed = lru_cache(maxsize=16)(self._read_allowed)

@@ -53,7 +53,7 @@ class EncoderCard:
         try:
             return cls(**json.loads((folder / CARD).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise IndexUnusable(f"{folder} holds no encoder ({error}); build it again with `rag index`") from error
+            raise IndexUnusable(f"{folder} holds no encoder ({error}); mend it with `rag index --rebuild`") from error
 
     def write(self, folder: Path) -> None:
         """Write the card beside the model."""
@@ -98,7 +98,7 @@ class OnnxEncoder:
             )
             self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         except Exception as error:  # both libraries raise bare Exception subclasses of their own
-            raise IndexUnusable(f"{folder} does not load ({error}); build it again with `rag index`") from error
+            raise IndexUnusable(f"{folder} does not load ({error}); mend it with `rag index --rebuild`") from error
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self.card.max_tokens)
         self._inputs = [item.name for item in self._session.get_inputs()]

@@ -127,11 +127,10 @@ class TantivyRetriever:
                     raise
                 self._index, self._searcher = _opened_unwritten(folder)
         except Exception as error:  # tantivy raises ValueError, OSError and its own
-            raise IndexUnusable(f"{folder} does not load ({error}); build it again with `rag index`") from error
+            raise IndexUnusable(f"{folder} does not load ({error}); mend it with `rag index --rebuild`") from error
         if self._searcher.num_docs != len(library):
-            raise IndexUnusable(
-                f"{folder} holds {self._searcher.num_docs} passages, wanted {len(library)}; build it with `rag index`"
-            )
+            found, wanted = self._searcher.num_docs, len(library)
+            raise IndexUnusable(f"{folder} holds {found} passages, wanted {wanted}; mend it with `rag index --rebuild`")
 
     def retrieve(self, question: Question, k: int) -> Ranking:
         """Scores are BM25's, above 0; passages that share no term with the question are not found."""

@@ -46,7 +46,7 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError) as error:
         found = f"{type(error).__name__}: {error}"  # the repr of one holds all that was read
-        raise IndexUnusable(f"{path} cannot be read ({found}); build the index again with `rag index`") from error
+        raise IndexUnusable(f"{path} cannot be read ({found}); mend it with `rag index --rebuild`") from error
 
 
 @dataclass(frozen=True, slots=True)
