@@ -29,6 +29,16 @@ def test_the_least_length_follows_the_longest(longest: int, least: int) -> None:
     assert read(RAG_SPLIT__MAX_CHARS=str(longest)).split == SplitSettings(max_chars=longest, min_chars=least)
 
 
+@pytest.mark.parametrize("variable", ["RAG_ENGINE", "RAG_SEARCH__K", "RAG_SERVE__WORKERS", "RAG_LLM_TIMEOUT"])
+def test_a_value_that_is_no_utf_8_is_told(variable: str) -> None:
+    with pytest.raises(SettingsError, match="wants UTF-8"):
+        read(**{variable: "5\udce9"})
+
+
+def test_a_path_need_not_be_utf_8() -> None:
+    assert read(RAG_INDEX="in\udcfcdex").index == Path("in\udcfcdex")
+
+
 def test_a_least_length_above_the_longest_is_refused() -> None:
     with pytest.raises(SettingsError, match="setting 'split': min_chars is 300, above max_chars 100"):
         read(RAG_SPLIT__MAX_CHARS="100", RAG_SPLIT__MIN_CHARS="300")

@@ -192,7 +192,8 @@ class MilvusSettings(_Section, frozen=True):
     `token` is NAME:PASSWORD or a key; `prefix` begins the names of the collections, so that several indexes may share a
     database. `timeout` is in seconds a call. `ca`, `certificate` and `key` are PEM files, for TLS with other than the
     system's authorities or for both sides; an https `uri` is TLS in any case. `index` is the kind of Milvus's index of
-    vectors, when it is made; "auto" is exact as far as that is quick.
+    vectors, when it is made; "auto" is exact as far as that is quick. `shards` is what the writing of passages, vectors
+    and texts is spread over, when they are made.
     """
 
     uri: str = "http://127.0.0.1:19530"
@@ -205,6 +206,7 @@ class MilvusSettings(_Section, frozen=True):
     key: Path | None = None
     server_name: str | None = None
     index: Annotated[str, Meta(pattern=r"^(auto|[A-Z][A-Z0-9_]{0,40})$")] = "auto"
+    shards: Annotated[int, Meta(ge=1, le=64)] = 1
 
     def __post_init__(self) -> None:
         self._check("uri", _milvus)
@@ -336,6 +338,10 @@ def read_sound(
                 holder[name] = meant
                 continue
             wrong.append(_told(names, message, given if name == names[-1] else given[int(names[-1])]))
+        except UnicodeEncodeError as error:
+            names = next(_holding(values, error.object))
+            holder, name = _holder(values, names)
+            wrong.append(_told(names, "wants UTF-8", holder.pop(name)))
 
 
 def setting_of(variable: str) -> str:
@@ -381,6 +387,15 @@ def _unknown(values: Mapping[str, Any], section: Struct) -> Iterator[list[str]]:
             yield [name]
         elif isinstance(inner := getattr(section, name), _Section) and isinstance(value, dict):
             yield from ([name, *more] for more in _unknown(value, inner))
+
+
+def _holding(values: Mapping[str, Any], wanted: object) -> Iterator[list[str]]:
+    """The names down to each value that is, or is a list with, what is wanted."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from ([name, *more] for more in _holding(value, wanted))
+        elif wanted in (value if isinstance(value, list) else [value]):
+            yield [name]
 
 
 def _holder(values: dict[str, Any], names: list[str]) -> tuple[dict[str, Any], str]:
