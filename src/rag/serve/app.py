@@ -113,7 +113,7 @@ def create_app(
             CORSMiddleware,
             allow_origins=list(origins),
             allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "x-request-id"],
+            allow_headers=["authorization", "content-type", "traceparent", "tracestate", "x-request-id"],
             expose_headers=["retry-after", "x-request-id"],
         )
     app.add_middleware(Named, names=names, origins=origins)
