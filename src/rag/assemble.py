@@ -385,6 +385,7 @@ def build_index(
                 id_pattern=settings.id_pattern,
                 sentence_vectors=settings.sentence_vectors,
                 vectors=settings.milvus.index,
+                shards=settings.milvus.shards,
                 rebuild=rebuild,
                 progress=progress,
                 say=say,
@@ -459,6 +460,7 @@ def index_collection(
             id_pattern=NO_EPISODES,
             sentence_vectors=len(collection.documents) <= SENTENCES_UP_TO,
             vectors=settings.milvus.index,
+            shards=settings.milvus.shards,
             progress=progress,
             say=say,
         )

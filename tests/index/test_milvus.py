@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -105,6 +106,23 @@ def test_vectors_of_a_folder_are_copied_and_not_made_again(settings: Settings) -
     built(replace(settings, engine="embedded"))
     report = built(settings)
     assert (report.reused, report.encoded) == (3, 0)
+    assert answer(settings) == ANSWER
+
+
+def test_what_grows_with_the_corpus_is_spread_over_the_shards_that_the_settings_name(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, call = {}, Engine.call
+
+    def told(self: Engine, verb: str, *arguments: Any, **options: Any) -> Any:
+        if verb == "create_collection":
+            made[arguments[0].rpartition("_")[2]] = options["num_shards"]
+        return call(self, verb, *arguments, **options)
+
+    monkeypatch.setattr(Engine, "call", told)
+    settings = replace(settings, milvus=replace(settings.milvus, shards=3))
+    built(settings)
+    assert made == {"passages": 3, "vectors": 3, "texts": 3, "terms": 1, "encoder": 1, "meta": 1}
     assert answer(settings) == ANSWER
 
 

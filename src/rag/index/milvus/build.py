@@ -73,6 +73,7 @@ def build(
     sentence_vectors: bool = True,
     rebuild: bool = False,
     vectors: str = "auto",
+    shards: int = 1,
     opened: Callable[[Path], Encoder] = OnnxEncoder,
     at_once: int = ROWS,
     progress: Progress = silent,
@@ -83,7 +84,8 @@ def build(
     Rows go by what they say, so that only what changed is encoded and written, and a build that was killed goes on
     where it was. `index` is a folder of this machine: the encoder is kept there, and the index in it, where there is
     one, gives its encoder and its vectors. `vectors` is the kind of Milvus's index of them, in a new lineage: "auto" is
-    exact for as many as can be scanned, and Milvus's own choice beyond. `opened` opens the encoder, which is given
+    exact for as many as can be scanned, and Milvus's own choice beyond. `shards` is what the writing of each table
+    that grows with the corpus is spread over, in a new lineage. `opened` opens the encoder, which is given
     `at_once` texts a call; a build that was killed encodes as many again at most. Raises IndexBusy, IndexAway,
     IndexUnwritable, CorpusError and SettingsError.
     """
@@ -105,7 +107,7 @@ def build(
         lineage = generations.lineage(os.urandom(8).hex() if rebuild else name)
         sweep(lineage.engine, {lineage.name, *([old.lineage] if old else ())})
         exact = manifest.passages + manifest.sentences * sentence_vectors <= EXACT_UP_TO
-        lineage.create(card.dimension, vectors if vectors != "auto" else "FLAT" if exact else "AUTOINDEX")
+        lineage.create(card.dimension, vectors if vectors != "auto" else "FLAT" if exact else "AUTOINDEX", shards)
         library = IndexLibrary(folder, IndexInfo(manifest.generation, manifest.passages, card.name))
         known = vectors_of(here, card)
         rows = _Rows(library, manifest, old.average if old and ours else None)

@@ -43,6 +43,8 @@ OWN, SENTENCE, ASKED = "own", "sentence", "asked"
 """Whose vector it is: a passage's own, a sentence's of it, or a question's that it is said to answer."""
 META, PASSAGES, VECTORS, TERMS, TEXTS, ENCODER = "meta", "passages", "vectors", "terms", "texts", "encoder"
 PARTITIONS = {VECTORS: (OWN, SENTENCE, ASKED)}
+_SHARDED = (PASSAGES, VECTORS, TEXTS)
+"""The tables that grow with the corpus."""
 _LONGEST = 1024
 """Bytes of a name that is filtered by."""
 _PATH = 8192
@@ -134,10 +136,11 @@ class Lineage:
         """The collection of a table."""
         return f"{self.engine.address.prefix}_{self.name}_{table}"
 
-    def create(self, dimension: int, index: str) -> None:
-        """Make what is missing of the collections; what is there stays."""
+    def create(self, dimension: int, index: str, shards: int = 1) -> None:
+        """Make what is missing of the collections; what is there stays, with the shards that it has."""
         for table, fields in _fields(dimension).items():
-            create(self.engine, self.collection(table), fields, index, PARTITIONS.get(table, ()))
+            over = shards if table in _SHARDED else 1
+            create(self.engine, self.collection(table), fields, index, PARTITIONS.get(table, ()), over)
 
     def count(self, table: str, generation: int | None = None) -> int:
         """How many rows a generation has, or all of them together."""
@@ -255,7 +258,12 @@ def _fields(dimension: int) -> Mapping[str, Mapping[str, str | int]]:
 
 
 def create(
-    engine: Engine, collection: str, fields: Mapping[str, str | int], index: str, partitions: Iterable[str] = ()
+    engine: Engine,
+    collection: str,
+    fields: Mapping[str, str | int],
+    index: str,
+    partitions: Iterable[str] = (),
+    shards: int = 1,
 ) -> None:
     """Make a collection with its indexes and load it, as far as it is not; its key is a string of up to 64."""
     from pymilvus import DataType, MilvusClient
@@ -282,7 +290,7 @@ def create(
             if name not in _READ:
                 indexes.add_index(name, index_type="INVERTED", index_name=name)
     if not engine.call("has_collection", collection):
-        engine.call("create_collection", collection, schema=schema, consistency_level="Bounded")
+        engine.call("create_collection", collection, schema=schema, num_shards=shards, consistency_level="Bounded")
     for partition in partitions:
         if not engine.call("has_partition", collection, partition):
             engine.call("create_partition", collection, partition)
