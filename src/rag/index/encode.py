@@ -91,6 +91,7 @@ class OnnxEncoder:
         self.name, self.dimension = self.card.name, self.card.dimension
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # it is kept optimised
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(

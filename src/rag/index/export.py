@@ -134,14 +134,19 @@ def export(choice: EncoderChoice, source: str, folder: Path) -> EncoderCard:
 
 
 def _fuse(path: Path) -> None:
-    """Keep the graph as ONNX Runtime fuses it: it would do so again each time that an index is opened."""
+    """Keep the graph as ONNX Runtime fuses it: it would do so again each time that an index is opened.
+
+    But for layer norms: by itself one takes an eighth of the time that it takes with the addition before it, and a
+    passage in all a sixth less.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(fused := path.with_suffix(".fused"))
     options.log_severity_level = 3
-    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    unfused = ["SkipLayerNormFusion"]
+    onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"], disabled_optimizers=unfused)
     fused.replace(path)
 
 
