@@ -446,11 +446,13 @@ def index_collection(
         for id, title, text in collection.documents
         if (text or title).strip()
     )
+    folder = settings.index / "collections" / f"{collection.name}-{titles}"
     if settings.engine == "milvus":
         from rag.index.milvus import build as milvus
 
         prefix = re.sub(r"\W", "_", f"{settings.milvus.prefix}_{collection.name}_{titles}")
-        settings = structs.replace(settings, milvus=structs.replace(settings.milvus, prefix=prefix))
+        held = folder if (folder / "CURRENT").exists() else settings.index  # whose vectors are then not made again
+        settings = structs.replace(settings, index=held, milvus=structs.replace(settings.milvus, prefix=prefix))
         milvus.build(
             documents,
             _milvus(_address(settings), PATIENCE),
@@ -465,7 +467,6 @@ def index_collection(
             say=say,
         )
         return settings
-    folder = settings.index / "collections" / f"{collection.name}-{titles}"
     build(
         documents,
         IndexFolder(folder),

@@ -22,7 +22,7 @@ from rag.doctor.installation import Installation
 from rag.errors import IndexUnusable, SettingsError
 from rag.evals.datasets import Collection
 from rag.index.build import BuildReport
-from rag.index.encode import MODEL, silent
+from rag.index.encode import MODEL, OnnxEncoder, silent
 from rag.index.milvus.client import Address, Engine
 from rag.index.milvus.published import Generations
 from rag.records import Question
@@ -138,6 +138,18 @@ def test_the_command_line_builds_and_asks(settings: Settings, monkeypatch: pytes
         asked = CliRunner().invoke(main, [*where, *command])
         assert (asked.exit_code, ANSWER in asked.stdout) == (0, True), asked.output
     assert not (settings.index / "CURRENT").exists()
+
+
+def test_a_judged_collection_that_a_folder_holds_is_not_encoded_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = Collection("C-1", (("a", "Bread", "Yeast makes gas."), ("b", "", ANSWER)), {"q": QUESTION}, {})
+    with tiny_encoder():
+        index_collection(replace(settings, engine="embedded"), collection, silent, lambda _: None)
+        monkeypatch.setattr(OnnxEncoder, "encode", None)
+        there = index_collection(settings, collection, silent, lambda _: None)
+    monkeypatch.undo()
+    assert open_service(there).retriever.retrieve(Question(QUESTION), 1)[0].passage.document == "b"
 
 
 def test_a_judged_collection_is_kept_in_milvus_too(settings: Settings) -> None:
