@@ -1,5 +1,6 @@
 """The index folder: built whole or not at all, by the real encoder."""
 
+import errno
 import json
 import shutil
 import signal
@@ -16,6 +17,7 @@ import pytest
 
 from rag.errors import IndexBusy, IndexUnusable, SettingsError
 from rag.index import export as exporting
+from rag.index import store
 from rag.index.build import BuildReport, build
 from rag.index.dense import PASSAGES, SENTENCES, DenseRetriever, write_vectors
 from rag.index.encode import ENCODER, OnnxEncoder, RememberedEncoder
@@ -80,13 +82,19 @@ def test_the_kept_graph_is_fused_already_and_gives_what_the_traced_one_gives(
     built: IndexFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import onnx
+    import onnxruntime
 
     path, manifest = built.checked()
     kept = {node.op_type for node in onnx.load(path / ENCODER / "model.onnx").graph.node}
-    assert {"DynamicQuantizeMatMul", "SkipLayerNormalization"} <= kept
+    assert {"DynamicQuantizeMatMul", "LayerNormalization"} <= kept
+    assert "SkipLayerNormalization" not in kept
     monkeypatch.setattr(exporting, "_fuse", lambda _: None)
     exporting.export(EncoderChoice(), manifest.encoder.source, tmp_path)
-    traced = OnnxEncoder(tmp_path)
+    traced, options = OnnxEncoder(tmp_path), onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    traced._session = onnxruntime.InferenceSession(
+        tmp_path / "model.onnx", options, disabled_optimizers=["SkipLayerNormFusion"]
+    )
     assert not kept <= {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
     texts = [text for _, text in TEXTS.values()]
     assert np.array_equal(traced.encode(texts), OnnxEncoder(path / ENCODER).encode(texts))
@@ -269,6 +277,23 @@ def rewrite(folder: IndexFolder, values: object) -> None:
     path, _ = folder.current()
     (path / "manifest.json").write_text(json.dumps(values))
     (folder.path / "CURRENT").write_text(path.name + "\n")
+
+
+def test_whoever_may_read_the_manifest_may_read_every_file(built: IndexFolder) -> None:
+    """An image is built by root and serves as somebody else."""
+    folder = built.current()[0]
+    wanted = (folder / "manifest.json").stat().st_mode & 0o444
+    assert {path.stat().st_mode & 0o444 for path in folder.rglob("*") if path.is_file()} == {wanted}
+    assert {path.stat().st_mode & 0o555 for path in folder.rglob("*") if path.is_dir()} == {0o555}
+
+
+def test_a_file_that_may_not_be_read_is_told_so(copied: IndexFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(store, "_sha256", refused)
+    with pytest.raises(IndexUnusable, match=r"manifest.json cannot be read \(Permission denied\); let whoever asks"):
+        copied.checked()
 
 
 @pytest.mark.parametrize("files", [{}, dict.fromkeys(FILES - {"names.json"}, ""), None, ["names.json"]])

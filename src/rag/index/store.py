@@ -142,9 +142,12 @@ class IndexFolder:
         """Make a finished build the one that serves, read-only. A reader sees the old generation or this one."""
         manifest_of = asdict(manifest) | _files(building)
         (building / MANIFEST).write_text(json.dumps(manifest_of, indent=1) + "\n", encoding="utf-8")
+        readers = (building / MANIFEST).stat().st_mode & 0o444  # tantivy would have whoever builds be the only one
         for path in (*building.rglob("*"), building):
-            if path.is_file() and not path.name.startswith("."):  # one cut in place would end whoever has it mapped
-                path.chmod(path.stat().st_mode & ~0o222)
+            if path.is_file():
+                mode = path.stat().st_mode | readers
+                hidden = path.name.startswith(".")
+                path.chmod(mode if hidden else mode & ~0o222)  # one cut in place would end whoever has it mapped
             _sync(path)
         generations = self.path / "generations"
         generations.mkdir(exist_ok=True)
@@ -306,6 +309,11 @@ def _compare(path: Path, wanted: str) -> None:
     """Raises IndexUnusable where a file is not what its SHA-256 says."""
     try:
         found = _sha256(path)
+    except PermissionError as error:
+        raise IndexUnusable(
+            f"{path} cannot be read ({error.strerror}); let whoever asks read it, or build it as who asks with "
+            "`rag index --rebuild`"
+        ) from error
     except OSError as error:
         raise IndexUnusable(f"{path} is missing ({error.strerror}); mend it with `rag index --rebuild`") from error
     if found != wanted:
