@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fakes import HashedWords, Rarity
-from rag.answer.extract import Candidate, ExtractValues, candidates, choose, shown
+from rag.answer.extract import Candidate, ExtractValues, asked_terms, candidates, choose, shown
 from rag.records import Filters, Hit, Passage, Question, Sentence
 
 TEXTS = {
@@ -191,3 +191,19 @@ def test_of_two_sentences_alike_the_one_in_the_better_passage_stands_first() -> 
     raised = replace(second, score=1.0, rank=1), replace(first, score=0.5, rank=2)
     best = candidates(Question("baselines gain"), raised, HashedWords(), Rarity(), ExtractValues())
     assert best[0].sentence.episodes == ("E002",)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("What does E026 find?", []),
+        ("What is the main result of E026?", []),
+        ("What did E026 conclude?", []),
+        ("Key takeaways from E026, please", []),
+        ("What does E026 find about bananas?", ["find", "banana"]),
+        ("How many results does E026 report?", ["result", "report"]),
+    ],
+)
+def test_who_asks_an_episode_for_what_each_has_asks_what_it_is_about(text: str, wanted: list[str]) -> None:
+    assert asked_terms(Question(text, named=("E026",)), Rarity()) == wanted
+    assert asked_terms(Question("What does the bakery find?"), Rarity()) == ["bakeri", "find"]

@@ -175,10 +175,15 @@ def candidates(
 
 
 def asked_terms(question: Question, statistics: TermStatistics) -> list[str]:
-    """The question's terms, each once, without those that only ask and those that name an episode."""
+    """The question's terms, each once, without those that only ask and those that name an episode.
+
+    None where it names an episode and beside that only what every episode has, as in "What does E026 find?".
+    """
     numbers = {int(digits) for id in question.named for digits in re.findall(r"\d+", id)}
     named = {t for t in statistics.terms(question.text) if (m := _NAMES.fullmatch(t)) and int(m.group(1)) in numbers}
-    return [t for t in dict.fromkeys(statistics.terms(question.text)) if t not in named and t not in ASKING]
+    asked = [t for t in dict.fromkeys(statistics.terms(question.text)) if t not in named and t not in ASKING]
+    general = question.named and _OF_EVERY_EPISODE.issuperset(asked) and not AMOUNT.search(question.text)
+    return [] if general else asked
 
 
 def _unmarked(text: str, id_pattern: str) -> str:
@@ -218,6 +223,15 @@ ASKING = frozenset(
     episod paper review podcast show say said tell explain describ us corpus much mani long often until
     compar comparison contrast differ versus vs summari summar summaris summariz overview main point talk
     pleas thank hi hey defin definit mean eli5
+    """.split()  # noqa: SIM905
+)
+
+
+# Index terms of what every episode has, so that who asks one for them alone asks what it is about.
+_OF_EVERY_EPISODE = frozenset(
+    """
+    find found result conclud conclus argu claim report discov learn teach takeaway take away key messag gist idea
+    discuss cover present studi research topic subject contribut import new thing
     """.split()  # noqa: SIM905
 )
 
