@@ -220,3 +220,29 @@ def test_who_asks_an_episode_for_its_limits_alone_asks_for_an_overview() -> None
     for text, overview in (("limits of E026", 1.0), ("E026?", 1.0), ("what does E026 say about bananas", 0.0)):
         question = Question(text, named=("E026",))
         assert answerability().found_values(question, [candidate("The limits are many.")])["overview"] == overview
+
+
+@pytest.mark.parametrize(
+    ("question", "kind", "start", "overview"),
+    [
+        ("What is the logit lens?", "concept", 0, 1.0),
+        ("Logit lens?", "concept", 0, 1.0),
+        ("Explain the logit lens, please", "concept", 0, 1.0),
+        ("Who made the logit lens?", "concept", 0, 0.0),
+        ("Why the logit lens?", "concept", 0, 0.0),
+        ("What is a lens?", "concept", 0, 0.0),
+        ("What is the logit lens for bananas?", "concept", 0, 0.0),
+        ("What is the logit lens?", "review", 0, 0.0),
+        ("What is the logit lens?", "concept", 90, 0.0),
+    ],
+)
+def test_who_asks_for_a_concept_alone_asks_for_an_overview(
+    question: str, kind: str, start: int, overview: float
+) -> None:
+    first = candidate("The logit lens reads off what a model would answer.")
+    first = replace(
+        first,
+        passage=replace(first.passage, kind=kind, title="Logit lens"),
+        sentence=replace(first.sentence, start=start),
+    )
+    assert answerability().found_values(Question(question), [first])["overview"] == overview

@@ -58,6 +58,7 @@ _RANK = re.compile(
     re.IGNORECASE,
 )
 _WHY = re.compile(r"\bwhy\b|\bhow come\b|^\W*(?:the )?reasons?\b", re.IGNORECASE)
+_OF_A_THING = re.compile(r"\b(?:how|who|whose|whom|when|where|why)\b", re.IGNORECASE)
 _CAUSE = re.compile(
     r"\b(?:because|since|due to|as a result|reasons?|caus\w+|therefore|so that|thanks to|owing to|explain\w*|why|"
     r"stems?|lead\w* to|means?|comes? from|depends?|turns? (?:out|on)|by \w+ing)\b",
@@ -190,8 +191,15 @@ class Answerability:
             "missing": float(bool(best.missing)),
             "causeless": float(bool(_WHY.search(question.text)) and not any(map(_CAUSE.search, texts))),
             "named": float(bool(question.named)),
-            "overview": float(bool(question.named) and all(map(DOUBTING.search, terms))),
+            "overview": float(self._overview(question, best, terms)),
         }
+
+    def _overview(self, question: Question, best: Candidate, terms: Sequence[str]) -> bool:
+        """Whether an episode is asked for what it is about, or at most for its limits, or a concept for what it is."""
+        if question.named:
+            return all(map(DOUBTING.search, terms))
+        concept = best.passage.kind == "concept" and best.sentence.start == 0 and not _OF_A_THING.search(question.text)
+        return concept and set(terms) == set(self._statistics.terms(best.passage.title))
 
     def _valueless(self, question: str, best: Candidate, texts: Sequence[str]) -> bool:
         """Whether a figure is asked for, and the best candidate has none, or none of the first has one of the thing."""
