@@ -246,3 +246,9 @@ def test_who_asks_for_a_concept_alone_asks_for_an_overview(
         sentence=replace(first.sentence, start=start),
     )
     assert answerability().found_values(Question(question), [first])["overview"] == overview
+
+
+def test_a_title_of_stop_words_is_not_what_a_question_of_stop_words_asks_for() -> None:
+    first = candidate("The The was a band.")
+    first = replace(first, passage=replace(first.passage, kind="concept", title="The The"))
+    assert answerability().found_values(Question("What is it?"), [first])["overview"] == 0.0

@@ -199,7 +199,7 @@ class Answerability:
         if question.named:
             return all(map(DOUBTING.search, terms))
         concept = best.passage.kind == "concept" and best.sentence.start == 0 and not _OF_A_THING.search(question.text)
-        return concept and set(terms) == set(self._statistics.terms(best.passage.title))
+        return concept and bool(terms) and set(terms) == set(self._statistics.terms(best.passage.title))
 
     def _valueless(self, question: str, best: Candidate, texts: Sequence[str]) -> bool:
         """Whether a figure is asked for, and the best candidate has none, or none of the first has one of the thing."""
