@@ -51,12 +51,12 @@ def weighted(weights: Mapping[str, float]) -> Fusion:
             weight * min(score for _, score in scores) if scores and len(scores) == longest else 0.0
             for scores, weight in zip(lists, share, strict=True)
         ]
-        above = _summed(
+        above = (
             (key, weight * score - floor)
             for scores, weight, floor in zip(lists, share, floors, strict=True)
             for key, score in scores
         )
-        return [(key, score + sum(floors)) for key, score in above]
+        return _summed(above, sum(floors))
 
     return fuse
 
@@ -70,8 +70,8 @@ def rrf(k: int = 60) -> Fusion:
     return fuse
 
 
-def _summed(scored: Iterable[tuple[Key, float]]) -> Scores:
+def _summed(scored: Iterable[tuple[Key, float]], least: float = 0.0) -> Scores:
     totals: dict[Key, float] = {}
     for key, score in scored:
-        totals[key] = totals.get(key, 0.0) + score
+        totals[key] = totals.get(key, least) + score
     return sorted(totals.items(), key=lambda item: (-item[1], item[0]))
