@@ -30,6 +30,21 @@ def test_a_repetition_of_the_same_episode_moves_behind_what_is_new() -> None:
     assert [hit.rank for hit in found] == [1, 2, 3, 4]
 
 
+def test_only_what_shares_words_is_read_closely() -> None:
+    class Reading(Rarity):
+        def __init__(self) -> None:
+            super().__init__()
+            self.read: list[str] = []
+
+        def terms(self, text: str) -> list[str]:
+            self.read.append(text)
+            return super().terms(text)
+
+    reading = Reading()
+    Distinct(Fixed(), reading).retrieve(Question("q"), 4)
+    assert sorted(reading.read) == sorted(text for id, text, _ in SAID if id in "ab")
+
+
 def test_a_reranker_puts_the_best_passages_in_order() -> None:
     class Length:
         name = "length"

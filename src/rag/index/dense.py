@@ -133,7 +133,8 @@ class DenseRetriever:
                 f"{path} holds {found} rows and columns, wanted {wanted}; mend it with `rag index --rebuild`"
             )
         self._lists = getattr(self._index, "nlist", 0)
-        self._vectors = None if isinstance(self._index, faiss.IndexFlat) else vectors
+        whole = isinstance(self._index, faiss.IndexFlat)
+        self._vectors = None if whole or vectors is None else np.asarray(vectors)  # rows of a memmap cost more
         self._allowed = lru_cache(maxsize=16)(self._read_allowed)
 
     def retrieve(self, question: Question, k: int) -> Ranking:
@@ -152,13 +153,15 @@ class DenseRetriever:
             return ()
         asked = _TIES + (k if self._rows is None else k * _VECTORS_A_PASSAGE)
         while True:
-            best: dict[int, float] = {}
             found, cosines = self._search(vector, min(asked, most), most, allowed)
-            rows = found if self._rows is None else self._rows[found]
-            for row, cosine in zip(rows.tolist(), cosines.tolist(), strict=True):
-                best.setdefault(row, cosine)
-            if asked >= most or is_whole(list(best.values()), float(cosines[-1]), k):
-                return sorted(best.items(), key=lambda item: (-item[1], item[0]))[:k]
+            rows, best = found, cosines
+            if self._rows is not None:
+                rows, first = np.unique(self._rows[found], return_index=True)  # the first of a passage is its best
+                best = cosines[first]
+            order = np.lexsort((rows, -best))[:k]
+            scores = best[order].tolist()
+            if asked >= most or is_whole(scores, float(cosines[-1]), k):
+                return list(zip(rows[order].tolist(), scores, strict=True))
             asked *= 4
 
     def _search(self, vector: Vectors, k: int, most: int, allowed: _Allowed | None) -> tuple[np.ndarray, Vectors]:
@@ -184,7 +187,7 @@ class DenseRetriever:
                 probes = min(self._lists, probes * 4)
             if self._vectors is None:
                 return found, exact
-        exact = np.asarray(self._vectors[self._at[found]]) @ vector[0]
+        exact = self._vectors[self._at[found]] @ vector[0]
         order = np.lexsort((found, -exact))[:k]
         return found[order], exact[order]
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 
+from rag.index.terms import STOP_WORDS
 from rag.ports import Encoder, Library, Reranker, Retriever, Scorer, TermStatistics, VectorScorer
 from rag.records import Hit, Passage, Question, Ranking, Scores
 from rag.search.fuse import Fusion
@@ -115,6 +117,15 @@ class Reranked:
         return tuple(replace(hit, score=score, rank=rank) for rank, (score, hit) in enumerate(scored[:k], start=1))
 
 
+_WORDS = 0.25
+"""The share of words, as they are written, that a repetition has in common before the terms of both are looked at.
+
+Telling words takes a sixth of the time. Of the 21 pairs of our passages that share 0.7 of their terms, 20 share 0.33 of
+their words, and the other is a sentence of 75 characters; of the ten best passages for a question of SciFact, 1 pair in
+100 shares 0.25.
+"""
+
+
 class Distinct:
     """A retriever whose repetitions come last: overlapping reviews say one thing in nearly the same words.
 
@@ -128,19 +139,40 @@ class Distinct:
 
     def retrieve(self, question: Question, k: int) -> Ranking:
         """Scores are the inner retriever's, but for repetitions they no longer fall with the rank."""
-        hits = self._inner.retrieve(question, k)
-        kept: list[tuple[set[str], set[str]]] = []
+        kept: list[_Told] = []
         first: list[Hit] = []
         again: list[Hit] = []
-        for hit in hits:
-            words, episodes = set(self._statistics.terms(hit.passage.text)), set(hit.passage.episodes)
-            repeats = any(
-                (not episodes.isdisjoint(of) or episodes == of)
-                and len(words & seen) >= self._overlap * min(len(words), len(seen))
-                for seen, of in kept
-                if words and seen
-            )
-            (again if repeats else first).append(hit)
-            if not repeats:
-                kept.append((words, episodes))
+        for hit in self._inner.retrieve(question, k):
+            told = _Told(hit.passage, self._statistics)
+            if any(told.repeats(earlier, self._overlap) for earlier in kept):
+                again.append(hit)
+            else:
+                first.append(hit)
+                kept.append(told)
         return tuple(replace(hit, rank=rank) for rank, hit in enumerate([*first, *again], start=1))
+
+
+class _Told:
+    """What a passage tells, taken apart no further than comparing it needs."""
+
+    def __init__(self, passage: Passage, statistics: TermStatistics) -> None:
+        self._text, self._statistics = passage.text, statistics
+        self._episodes = frozenset(passage.episodes)
+
+    @cached_property
+    def _words(self) -> set[str]:
+        return set(self._text.lower().split()) - STOP_WORDS
+
+    @cached_property
+    def _terms(self) -> set[str]:
+        return set(self._statistics.terms(self._text))
+
+    def repeats(self, earlier: _Told, overlap: float) -> bool:
+        if self._episodes.isdisjoint(earlier._episodes) and self._episodes != earlier._episodes:
+            return False
+        return _shared(self._words, earlier._words) >= _WORDS and _shared(self._terms, earlier._terms) >= overlap
+
+
+def _shared(some: set[str], others: set[str]) -> float:
+    """The share of the smaller set that lies in the other, 0..1."""
+    return len(some & others) / (min(len(some), len(others)) or 1)
