@@ -11,6 +11,7 @@ from rag.answer.answerability import Answerability
 from rag.answer.converse import standalone
 from rag.answer.drafting import Drafting, DraftValues, Tried
 from rag.answer.extract import Candidate, ExtractValues, candidates, choose, shown, unsaid
+from rag.answer.listing import ListValues, choose_listed, subject
 from rag.answer.uncovered import Uncovered, uncovered
 from rag.answer.verify import verify
 from rag.corpus.markers import DEFAULT_PATTERN
@@ -46,9 +47,10 @@ class Answerer:
         id_pattern: str = DEFAULT_PATTERN,
         answerability: Answerability | None = None,
         draft: DraftValues = DraftValues(),
+        listed: ListValues = ListValues(),
     ) -> None:
         self._retriever, self._encoder, self._statistics, self._library = retriever, encoder, statistics, library
-        self._values, self._draft, self._id_pattern = values, draft, id_pattern
+        self._values, self._draft, self._listed, self._id_pattern = values, draft, listed, id_pattern
         self.answerability = answerability
         self._episodes = library.episodes()
 
@@ -90,7 +92,9 @@ class Answerer:
         unknown = [id for id in question.named if id not in self._episodes]
         if unknown:  # nothing can be said of it, so the nearest passages are those of the question's other words
             question = replace(question, filters=filters)
-        found = self._found(question, k)
+        sought = _sought(question)
+        listing = sought is not question
+        found = self._found(sought, k, listing)
         hits = found[:k]
         retrieved = time.perf_counter()
         asked = replace(question, text=" ".join(text.split()))
@@ -100,11 +104,13 @@ class Answerer:
         confidence = None if self.answerability is None else 0.0
         reason: str | None = f"{Why.UNKNOWN_EPISODE} {', '.join(unknown)}"
         if not unknown:
-            ranked = self._candidates(question, found)
+            ranked = self._candidates(sought, found, listing)
             sure = None
             if self.answerability is not None:
-                confidence, sure = self.answerability.judge(question, ranked)
-            chosen, reason = choose(question, ranked, self._values, sure)
+                confidence, sure = self.answerability.judge(sought, ranked)
+            chosen, reason = choose(sought, ranked, self._values, sure)
+            if listing and chosen:
+                chosen = choose_listed(ranked, self._listed) or chosen
         passed: list[AnswerSentence] = []
         drafting = None if generator is None or not chosen else Drafting(generator, self._draft, self._id_pattern)
         for event in drafting.run(question, ranked, stop) if drafting else ():
@@ -119,7 +125,7 @@ class Answerer:
             chosen, reason = [], Why.MODEL_DECLINED
         drafted = len(passed)
         enough = self._values.keep * chosen[0].score if chosen else 0.0
-        if not (drafting and drafting.whole(enough)):  # the corpus's own, as far as they are not said yet
+        if listing or not (drafting and drafting.whole(enough)):  # the corpus's own, as far as they are not said yet
             places = {(e.document, e.start) for sentence in passed for e in sentence.evidence}
             said = {c for c in chosen if (c.passage.document, c.sentence.start) in places}
             for sentence in (shown(c, self._id_pattern) for c in unsaid(chosen, said)):
@@ -151,18 +157,22 @@ class Answerer:
         question = understand(text, self._episodes)
         if any(id not in self._episodes for id in question.named):
             return question, []
-        return question, self._candidates(question, self._found(question, k))
+        sought = _sought(question)
+        listing = sought is not question
+        return sought, self._candidates(sought, self._found(sought, k, listing), listing)
 
     def uncovered(self, answer: Answer) -> Uncovered:
         """The words of an answer's question that the passages found do not hold."""
-        question = understand(answer.standalone or answer.question.text, self._episodes)
+        question = _sought(understand(answer.standalone or answer.question.text, self._episodes))
         return uncovered(question, answer.hits, self._statistics)
 
-    def _found(self, question: Question, k: int) -> Ranking:
-        return self._retriever.retrieve(question, max(k, _NAMED_DEPTH) if question.named else k)
+    def _found(self, question: Question, k: int, listing: bool) -> Ranking:
+        depth = _NAMED_DEPTH if question.named else self._listed.passages if listing else k
+        return self._retriever.retrieve(question, max(k, depth))
 
-    def _candidates(self, question: Question, found: Ranking) -> list[Candidate]:
-        return candidates(question, found, self._encoder, self._statistics, self._values, self._id_pattern)
+    def _candidates(self, question: Question, found: Ranking, listing: bool) -> list[Candidate]:
+        values = replace(self._values, passages=self._listed.passages) if listing else self._values
+        return candidates(question, found, self._encoder, self._statistics, values, self._id_pattern)
 
     def _supported(self, sentence: AnswerSentence) -> bool:
         quotes = [e.quote for e in sentence.evidence]
@@ -181,3 +191,9 @@ class Answerer:
             else:
                 out.append(Citation(episode, about.title, about.id, about.url))
         return tuple(out)
+
+
+def _sought(question: Question) -> Question:
+    """The question itself, or the subject that someone wants the episodes on."""
+    about = None if question.named else subject(question.text)
+    return question if about is None else replace(question, text=about)

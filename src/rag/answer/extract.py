@@ -261,20 +261,20 @@ def choose(
         best
     ]
     before = {(c.passage.id, c.sentence.end): c for c in ranked}
-    chosen = list(dict.fromkeys(c for speaker in speakers for c in _with_support(speaker, before)))[: values.sentences]
+    chosen = list(dict.fromkeys(c for speaker in speakers for c in with_support(speaker, before)))[: values.sentences]
     for candidate in alone:
         if len(chosen) >= values.sentences or candidate.score < values.keep * best.score:
             break
         adds = sum(share for _, share in candidate.covers - {t for other in chosen for t in other.covers})
         if adds < values.least_gain and candidate.score < best.score:
             continue
-        unsupported = set(_with_support(candidate, before)) - {candidate, *chosen}
+        unsupported = set(with_support(candidate, before)) - {candidate, *chosen}
         if not unsupported and all(_overlap(candidate, other) < values.repeats for other in chosen):
             chosen.append(candidate)
     if not any(c.sentence.episodes for c in chosen):  # a definition, say: an episode that bears on it goes with it
         citing = (c for c in ranked if c.sentence.episodes and c.covers and c.score >= values.keep * best.score)
-        chosen = [*chosen[: values.sentences - 1], *[c for c in citing if _with_support(c, before) == [c]][:1]]
-    return _readable(chosen, len(_with_support(best, before))), None
+        chosen = [*chosen[: values.sentences - 1], *[c for c in citing if with_support(c, before) == [c]][:1]]
+    return _readable(chosen, len(with_support(best, before))), None
 
 
 def _lacking(question: Question, best: Candidate, values: ExtractValues) -> str | None:
@@ -290,7 +290,7 @@ def _lacking(question: Question, best: Candidate, values: ExtractValues) -> str 
     return None
 
 
-def _with_support(candidate: Candidate, before: Mapping[tuple[str, int], Candidate]) -> list[Candidate]:
+def with_support(candidate: Candidate, before: Mapping[tuple[str, int], Candidate]) -> list[Candidate]:
     """A candidate, after the one just before it in its passage where it leans on that."""
     support = preceding(candidate, before) if leans(candidate.sentence.text) else None
     return [candidate] if support is None else [support, candidate]
