@@ -244,15 +244,12 @@ def mebibytes(folder: Path) -> float:
 def page(kept: Kept, systems: list[System], collections: list[Path], missing: dict[str, str]) -> str:
     """RESULTS.md."""
     first = collections[0]
-    reports = {
-        system.name: json.loads((WORK / first.name / f"{system.name}.index.json").read_text()) for system in systems
-    }
+    indexed = json.loads((WORK / first.name / f"{systems[0].name}.index.json").read_text())
     disk = [
         [
             system.title,
             f"{mebibytes(place(system, first)):.0f}",
             f"{mebibytes(system.python.parent.parent):.0f}",
-            f"{reports[system.name]['documents'] / reports[system.name]['seconds']:.1f}",
         ]
         for system in systems
     ]
@@ -264,14 +261,14 @@ def page(kept: Kept, systems: list[System], collections: list[Path], missing: di
     parts = [
         "# Beside what people would pick instead",
         f"Written by `benchmarks/compare.py`; README.md says what is measured. {machine}, {times} "
-        f"over {first.name} ({reports[systems[0].name]['documents']} documents). Figures are medians (least to "
+        f"over {first.name} ({indexed['documents']} documents). Figures are medians (least to "
         "greatest).",
         "\n".join(f"{TITLES[name]} is missing: it could not be installed ({why})." for name, why in missing.items()),
         "## Speed and memory",
         speed_tables(measured, TITLES, "ours") if measured else "Not measured yet.",
         "![How many times better ours is](ratios.svg)" if measured else "",
-        "## Disk, MiB, and the whole collection",
-        table(["", "index", "environment", f"{first.name}, documents/s, once"], disk),
+        "## Disk, MiB",
+        table(["", "index", "environment"], disk),
         "Our environment is the one that this ran in, with everything that development needs; our index carries its "
         "encoder.",
         "## What is found",
