@@ -136,6 +136,7 @@ def test_a_file_cut_in_place_under_an_open_index(
     index = fresh()
     with Server(index, tmp_path) as server:
         server.start()
+        server.takes_up(index)  # who reads it whole only now says that it is damaged, and does not end
         os.truncate(writable(IndexFolder(index).current()[0] / "vectors.npy"), 0)
         with pytest.raises(httpx.TransportError):
             server.ask()
