@@ -33,6 +33,13 @@ VALUES = ListValues()
         ("How many episodes are about memory?", "memory"),
         ("Give me three papers by Google", "Google"),
         ("what episodes say that tools can backfire", "tools can backfire"),
+        ("WHICH EPISODES FOUND A BUG THAT MATTERS?", "A BUG THAT MATTERS"),
+        ("Which papers reclaim lost tokens in training?", "reclaim lost tokens in training"),
+        (
+            "Which episodes pit models that show restraint against others?",
+            "pit models that show restraint against others",
+        ),
+        ("Which episodes are about the role of the concept of memory?", "the role of the concept of memory"),
         ("Is there an episode where a machine runs a lab?", "a machine runs a lab"),
         ("do you have anything - an episode, I mean - about doubt?", "doubt"),
     ],

@@ -54,7 +54,7 @@ _TREATS = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _SAY = re.compile(
-    r"(?:say|argue|claim|show|find|found|suggest|report|conclude|think|believe)s? (?:that )?", re.IGNORECASE
+    r"^(?:say|argue|claim|show|find|found|suggest|report|conclude|think|believe)s? (?:that )?", re.IGNORECASE
 )
 _PASSIVE = re.compile(
     rf"(?:in\ )?(?:which|what)\ (?:of\ the\ )?{_NOUN}\ (?:is|are|was|were|do|does|did)\ (?P<subject>.+?)\ "
@@ -62,7 +62,7 @@ _PASSIVE = re.compile(
     r"studied|used|comes?\ up|appears?|shows?\ up)(?:\ in)?",
     re.IGNORECASE | re.VERBOSE,
 )
-_ABOUT = re.compile(r"(?:the )?(?:topics?|subjects?|question|issue|problem|idea|concept)s? of ", re.IGNORECASE)
+_ABOUT = re.compile(r"^(?:the )?(?:topics?|subjects?|question|issue|problem|idea|concept)s? of ", re.IGNORECASE)
 _COURTESY = re.compile(
     r"(?:,? (?:please|at all|too|thanks|thank you|in this podcast|in the corpus|here))+$", re.IGNORECASE
 )
@@ -81,7 +81,7 @@ def subject(text: str) -> str | None:
     found = passive["subject"] if passive else _treated(words)
     if found is None:
         return None
-    found = _ABOUT.sub("", found.strip(" \"'“”‘’"), count=1)
+    found = _ABOUT.sub("", found.strip(" \"'“”‘’"))
     return found if 0 < len(found.split()) <= _LONGEST else None
 
 
@@ -93,7 +93,7 @@ def _treated(text: str) -> str | None:
     which = next((at for at, word in enumerate(before) if word in _WHICH), len(before))
     if not _BEFORE.issuperset(before) or not _OF_THEM.issuperset(before[which + 1 :]):
         return None
-    several = noun.group().endswith("s") or which == len(before)
+    several = noun.group()[-1] in "sS" or which == len(before)
     rest = text[noun.end() :].lstrip(" ,:")
     while rest:
         treats = _TREATS.match(rest)
@@ -103,7 +103,7 @@ def _treated(text: str) -> str | None:
         if (bare := word.lower().strip(",-–—")) and bare not in _BETWEEN:
             break
         rest = after
-    told = _SAY.sub("", rest, count=1)
+    told = _SAY.sub("", rest)
     return told if several and len(told.split()) >= _FEWEST else None
 
 
