@@ -29,6 +29,8 @@ _NOUN = r"(?:episodes?|eps?|papers?|studies)"
 _ANY = re.compile(r"\b(?:episodes|eps|papers|studies|(?<!the )(?<!this )(?<!that )(?:episode|ep|paper))\b", re.I)
 _WHICH = frozenset("which what".split())  # noqa: SIM905
 _OF_THEM = frozenset("of the your this these podcast podcast's other else".split())  # noqa: SIM905
+_ASK = frozenset("do does did is are has have can could would how".split())  # noqa: SIM905
+"""Words that, right before the noun, ask something of the episodes: "How do papers on memory differ?"."""
 _BEFORE = frozenset(
     """
     which what list show give find name recommend suggest tell are is there do does did any some all the every me us
@@ -91,7 +93,11 @@ def _treated(text: str) -> str | None:
         return None
     before = _words(text[: noun.start()])
     which = next((at for at, word in enumerate(before) if word in _WHICH), len(before))
-    if not _BEFORE.issuperset(before) or not _OF_THEM.issuperset(before[which + 1 :]):
+    if (
+        not _BEFORE.issuperset(before)
+        or not _OF_THEM.issuperset(before[which + 1 :])
+        or not _ASK.isdisjoint(before[-1:])
+    ):
         return None
     several = noun.group()[-1] in "sS" or which == len(before)
     rest = text[noun.end() :].lstrip(" ,:")
