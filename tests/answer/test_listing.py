@@ -6,11 +6,60 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes import CORPUS, Writes, service_of
 from rag.answer.extract import Candidate
 from rag.answer.listing import ListValues, choose_listed, subject
+from rag.assemble import Service
+from rag.corpus.load import load
+from rag.evals.datasets import load_questions
 from rag.records import Passage, Sentence
 
 VALUES = ListValues()
+LISTINGS = CORPUS.parent / "evals" / "listings.jsonl"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
+    return service_of(load(CORPUS / "episodes"), tmp_path_factory.mktemp("listing"))
+
+
+def test_every_episode_that_names_the_subject_is_listed(service: Service) -> None:
+    answer = service.answerer.ask("Which papers use GRPO?", k=3)
+    assert {"E007", "E059", "E081", "E082", "E084"} <= {c.episode for c in answer.citations}
+    assert all("GRPO" in s.text for s in answer.sentences)
+    assert len(answer.sentences) <= VALUES.episodes
+    assert answer.question.text == "Which papers use GRPO?"
+    assert len(answer.hits) == 3  # as many as were asked for, however many were read
+
+
+def test_a_draft_that_leaves_episodes_out_is_completed(service: Service) -> None:
+    whole = service.answerer.ask("Which papers use GRPO?")
+    first = whole.sentences[0]
+    drafted = service.answerer.ask("Which papers use GRPO?", generator=Writes(f"{first.text} [{first.citations[0]}]"))
+    assert drafted.draft is not None
+    assert drafted.draft.kept == 1
+    assert {c.episode for c in drafted.citations} == {c.episode for c in whole.citations}
+
+
+def test_a_subject_that_no_episode_treats_is_said_to_be_lacking(service: Service) -> None:
+    answer = service.answerer.ask("Which episodes are about zebras?")
+    assert answer.abstained
+
+
+def test_who_names_an_episode_wants_no_list(service: Service) -> None:
+    answer = service.answerer.ask("Which episodes on GRPO does E007 mention?")
+    assert {e for s in answer.sentences for e in s.citations} <= {"E007"}
+
+
+def test_the_questions_of_the_evaluation_quote_their_documents_and_are_read_as_they_are_meant() -> None:
+    rows = load_questions(LISTINGS)
+    assert {row.split for row in rows} == {"dev", "test"}
+    for row in rows:
+        assert len(row.quotes) == len(row.episodes)
+        for document, quote in row.quotes:
+            text = (CORPUS / f"{document}.md").read_text(encoding="utf-8")
+            assert " ".join(quote.split()) in " ".join(text.split()), row.id
+    assert all(subject(row.text) for row in rows)
 
 
 @pytest.mark.parametrize(
