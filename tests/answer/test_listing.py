@@ -123,10 +123,14 @@ def test_any_other_question_is_none_of_these(question: str) -> None:
     assert subject(question) is None
 
 
-@given(st.text(max_size=80))
+WORDS = "about say that claim reclaim of the topic on memory RL how please episodes papers come up -".split()  # noqa: SIM905
+
+
+@given(st.text(max_size=80) | st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join))
 def test_a_subject_is_part_of_the_question(text: str) -> None:
-    found = subject(f"Which episodes are about {text}?")
-    assert found is None or found in " ".join(f"Which episodes are about {text}?".split())
+    for question in (text, f"Which episodes {text}?", f"Which episodes are about {text}?"):
+        found = subject(question)
+        assert found is None or found in " ".join(question.split())
 
 
 def said(at: int, text: str, *episodes: str, standing: float = 1.0, coverage: float = 1.0) -> Candidate:
