@@ -63,13 +63,23 @@ def test_help_imports_neither_numpy_nor_onnxruntime(tmp_path: Path) -> None:
     assert not {"'numpy'", "'onnxruntime'", "'pydantic'", "'torch'"} & set(loaded.strip("[]").split(", "))
 
 
+def test_what_has_no_answer_among_several_questions_is_told_behind_the_answer(folder: Path) -> None:
+    asked = "How long until the dough doubles, and what is a zebra?"
+    told = rag("ask", asked, cwd=folder).stdout.splitlines()
+    assert "[E001]" in told[0]
+    assert told[-2:-1] == [""]
+    assert told[-1].startswith("The corpus does not say: what is a zebra? (")
+    answer = json.loads(rag("ask", asked, "--json", cwd=folder).stdout)
+    assert [one["question"] for one in answer["unanswered"]] == ["what is a zebra?"]
+
+
 def test_an_answer_is_one_json_object_whose_quotes_slice_back(folder: Path) -> None:
     done = rag("ask", "how", "long", "until the dough doubles?", "--json", cwd=folder)
     answer = json.loads(done.stdout)
     assert done.returncode == 0
     assert list(answer) == [
-        "question", "answer", "abstained", "reason", "standalone", "generator", "draft", "confidence", "sentences",
-        "citations", "hits", "index", "timings_ms",
+        "question", "answer", "abstained", "reason", "unanswered", "standalone", "generator", "draft", "confidence",
+        "sentences", "citations", "hits", "index", "timings_ms",
     ]  # fmt: skip
     assert answer["sentences"][0]["citations"] == ["E001"]
     for sentence in answer["sentences"]:

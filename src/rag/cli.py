@@ -430,6 +430,11 @@ def _show_answer(events: Iterator[Event], model: str | None) -> None:
             out.print(_line("  ", (named, "cyan"), f"  {' '.join(hit.passage.text.split())[:160]}…"))
     else:
         _show_evidence(out, answer, said=model is not None)
+    if answer.unanswered and not answer.abstained:
+        out.print()
+    for one in answer.unanswered:
+        told = ("The corpus does not say:", "bold")
+        out.print(_line(told, f" {one.question}", (f" ({one.reason})", "dim")))
     if answer.draft:
         out.print(_line((f"\n{_drafted(answer.draft)}", "dim")))
 

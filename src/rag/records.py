@@ -260,9 +260,18 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
+class Unanswered:
+    """One of several questions asked in one go to which the corpus says nothing, and why not."""
+
+    question: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What is shown. Either it has sentences, each with evidence, or it abstains and says why.
 
+    `unanswered` are those of several questions in one that have no answer; empty where only one thing was asked.
     `confidence` in 0..1 is how likely the corpus answers the question, by what was found; what is shown and what is
     abstained from both have one, None where nothing estimated it. `standalone` is the question as it was read in the
     light of a conversation, `draft` what became of a model's draft; None where there was none.
@@ -278,6 +287,7 @@ class Answer:
     confidence: float | None = None
     standalone: str | None = None
     draft: Draft | None = None
+    unanswered: tuple[Unanswered, ...] = ()
 
     def __post_init__(self) -> None:
         if bool(self.sentences) == (self.reason is not None):

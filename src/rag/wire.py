@@ -18,6 +18,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "answer": " ".join(map(cited, answer.sentences)),
         "abstained": answer.abstained,
         "reason": answer.reason,
+        "unanswered": [asdict(one) for one in answer.unanswered],
         "standalone": answer.standalone,
         "generator": "llm" if answer.draft and answer.draft.passed else "extractive",
         "draft": _draft(answer.draft),

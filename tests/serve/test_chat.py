@@ -41,6 +41,7 @@ from rag.records import (
     Passage,
     Question,
     Turn,
+    Unanswered,
 )
 from rag.search.query import MAX_CHARS
 from rag.serve.admission import Admission, Returned
@@ -50,7 +51,7 @@ from rag.serve.problems import add_handlers
 from rag.serve.requests import MAX_ANSWER, MAX_TURNS
 from rag.serve.state import State
 from rag.serve.web.site import Site
-from rag.wire import answer_json
+from rag.wire import answer_json, cited
 
 INFO = IndexInfo("g1", 2, "words")
 EVIL = "![x](http://evil.example/p.png) <script>alert(1)</script> [a](javascript:alert(1)) `rm` **b**"
@@ -270,6 +271,17 @@ def test_an_abstention_says_why_and_what_was_near(client: OpenAI, server: Server
         "The corpus does not say: nothing found is near enough.\n\n"
         "Nearest passages:\n- Title 1 — E001\n- Title 2 — E002\n- Title 3 — E003"
     )
+
+
+def test_which_of_several_questions_has_no_answer_is_said_last_and_left_out_of_the_history(
+    client: OpenAI, server: Server
+) -> None:
+    lacking = Unanswered("what is a *zebra*?", "it is far")
+    server.answerer.says = [replace(WHOLE, unanswered=(lacking,))]
+    told = ask(client, user("what did it cost, and what is a *zebra*?")).choices[0].message.content
+    assert told == f"{TEXT}\n\n*Note: the corpus does not say “what is a \\*zebra\\*?” (it is far).*"
+    ask(client, user("what did it cost?"), assistant(told), user("and then?"))
+    assert history(server)[-1].answer == " ".join(cited(s) for s in TWO)
 
 
 def test_a_sentence_of_no_episode_names_its_document(client: OpenAI, server: Server) -> None:

@@ -60,6 +60,17 @@ def test_an_answer_stands_in_the_page_with_its_quote_and_where_it_is_from(client
     assert "/documents/episodes/E026?quote=" in page.text
 
 
+def test_which_of_several_questions_has_no_answer_stands_below_the_sentences_and_can_be_asked_alone(
+    client: httpx.Client,
+) -> None:
+    page = client.get("/", params={"q": f"{ASK}? And what is a <b>zebra</b>?"}).text
+    said, _, without = page.partition("The corpus does not say:")
+    assert "the contrastive recipe is as accurate" in said
+    assert "what is a &lt;b&gt;zebra&lt;/b&gt;?</a>" in without
+    link = unescape(re.findall(r'<li><a href="(/\?q=[^"]*)">what is a', without)[0])
+    assert "The corpus does not say." in client.get(link).text
+
+
 def test_the_link_of_a_quote_leads_to_its_words(client: httpx.Client) -> None:
     page = client.get("/", params={"q": ASK})
     link = unescape(re.findall(r'href="(/documents/[^"]*\?quote=[^"]*)"', page.text)[0])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import TypeVar
 
 from rag.answer.abstain import Why
 from rag.answer.answerability import Answerability
-from rag.answer.converse import standalone
+from rag.answer.converse import follows, standalone
 from rag.answer.drafting import Drafting, DraftValues, Tried
 from rag.answer.extract import Candidate, ExtractValues, candidates, choose, shown, unsaid
 from rag.answer.listing import ListValues, choose_listed, subject
+from rag.answer.parts import parts
 from rag.answer.uncovered import Uncovered, uncovered
 from rag.answer.verify import verify
 from rag.corpus.markers import DEFAULT_PATTERN
@@ -24,12 +27,15 @@ from rag.records import (
     Event,
     Filters,
     Found,
+    Hit,
     Question,
     Ranking,
     Turn,
+    Unanswered,
 )
 from rag.search.query import understand
 
+_T = TypeVar("_T")
 _NAMED_DEPTH = 100
 """Passages read where the question names episodes: for an overview, all that an episode's own summary has."""
 
@@ -87,33 +93,22 @@ class Answerer:
         """
         began = time.perf_counter()
         generator = Tried(generator) if generator else None
-        alone = standalone(text, history, self._episodes, self._statistics, generator, stop)
-        question = understand(alone or text, self._episodes, filters)
-        unknown = [id for id in question.named if id not in self._episodes]
-        if unknown:  # nothing can be said of it, so the nearest passages are those of the question's other words
-            question = replace(question, filters=filters)
-        sought = _sought(question)
-        listing = sought is not question
-        found = self._found(sought, k, listing)
-        hits = found[:k]
+        understand(text, self._episodes)  # what cannot be asked is refused as a whole
+        texts = parts(text, self._follows)
+        readings = [standalone(part, history, self._episodes, self._statistics, generator, stop) for part in texts]
+        alone = " ".join(read or part for part, read in zip(texts, readings, strict=True)) if any(readings) else None
+        looked = [self._look(read or part, k, filters) for part, read in zip(texts, readings, strict=True)]
+        hits = _together([part.found for part in looked], k)
         retrieved = time.perf_counter()
+        question = looked[0].question if len(looked) == 1 else understand(alone or text, self._episodes, filters)
         asked = replace(question, text=" ".join(text.split()))
         yield Found(asked, hits, self._library.info, alone)
-        chosen: list[Candidate] = []
-        ranked: list[Candidate] = []
-        confidence = None if self.answerability is None else 0.0
-        reason: str | None = f"{Why.UNKNOWN_EPISODE} {', '.join(unknown)}"
-        if not unknown:
-            ranked = self._candidates(sought, found, listing)
-            sure = None
-            if self.answerability is not None:
-                confidence, sure = self.answerability.judge(sought, ranked)
-            chosen, reason = choose(sought, ranked, self._values, sure)
-            if listing and chosen:
-                chosen = choose_listed(ranked, self._listed) or chosen
+        judged = [self._judge(part) for part in looked]
+        chosen = _each_once(part.chosen for part in judged)
+        reason = None if chosen else judged[0].reason
         passed: list[AnswerSentence] = []
         drafting = None if generator is None or not chosen else Drafting(generator, self._draft, self._id_pattern)
-        for event in drafting.run(question, ranked, stop) if drafting else ():
+        for event in drafting.run(question, _in_turn([p.ranked for p in judged if p.chosen]), stop) if drafting else ():
             if isinstance(event, Dropped):
                 yield event
             elif self._supported(event):
@@ -124,10 +119,11 @@ class Answerer:
         if drafting and drafting.refused:
             chosen, reason = [], Why.MODEL_DECLINED
         drafted = len(passed)
+        several = len(looked) > 1 or looked[0].listing
         enough = self._values.keep * chosen[0].score if chosen else 0.0
-        if listing or not (drafting and drafting.whole(enough)):  # the corpus's own, as far as they are not said yet
+        if several or not (drafting and drafting.whole(enough)):  # the corpus's own, as far as they are not said yet
             places = {(e.document, e.start) for sentence in passed for e in sentence.evidence}
-            said = {c for c in chosen if (c.passage.document, c.sentence.start) in places}
+            said = {c for c in chosen if _place(c) in places}
             for sentence in (shown(c, self._id_pattern) for c in unsaid(chosen, said)):
                 if self._supported(sentence):
                     passed.append(sentence)
@@ -135,6 +131,7 @@ class Answerer:
         if chosen and not passed:
             reason = Why.UNSUPPORTED
         answered = time.perf_counter()
+        without = [(part, reason or said.reason) for part, said in zip(texts, judged, strict=True)]
         yield Answer(
             question=asked,
             sentences=tuple(passed),
@@ -147,9 +144,10 @@ class Answerer:
                 "answer": round(1000 * (answered - retrieved), 2),
                 "total": round(1000 * (answered - began), 2),
             },
-            confidence=confidence,
+            confidence=max((c for p in judged if (c := p.confidence) is not None), default=None),
             standalone=alone,
             draft=drafting.report(len(passed) - drafted) if drafting else None,
+            unanswered=tuple(Unanswered(part, why) for part, why in without if why) if len(texts) > 1 else (),
         )
 
     def considered(self, text: str, k: int = 10) -> tuple[Question, list[Candidate]]:
@@ -165,6 +163,31 @@ class Answerer:
         """The words of an answer's question that the passages found do not hold."""
         question = _sought(understand(answer.standalone or answer.question.text, self._episodes))
         return uncovered(question, answer.hits, self._statistics)
+
+    def _follows(self, before: str, part: str) -> bool:
+        return follows(part, before, self._episodes, self._statistics)
+
+    def _look(self, text: str, k: int, filters: Filters) -> _Looked:
+        question = understand(text, self._episodes, filters)
+        unknown = tuple(id for id in question.named if id not in self._episodes)
+        if unknown:  # nothing can be said of it, so the nearest passages are those of the question's other words
+            question = replace(question, filters=filters)
+        sought = _sought(question)
+        listing = sought is not question
+        return _Looked(question, sought, listing, unknown, self._found(sought, k, listing))
+
+    def _judge(self, part: _Looked) -> _Judged:
+        if part.unknown:
+            none = None if self.answerability is None else 0.0
+            return _Judged([], [], f"{Why.UNKNOWN_EPISODE} {', '.join(part.unknown)}", none)
+        ranked = self._candidates(part.sought, part.found, part.listing)
+        confidence = sure = None
+        if self.answerability is not None:
+            confidence, sure = self.answerability.judge(part.sought, ranked)
+        chosen, reason = choose(part.sought, ranked, self._values, sure)
+        if part.listing and chosen:
+            chosen = choose_listed(ranked, self._listed) or chosen
+        return _Judged(ranked, chosen, reason, confidence)
 
     def _found(self, question: Question, k: int, listing: bool) -> Ranking:
         depth = _NAMED_DEPTH if question.named else self._listed.passages if listing else k
@@ -191,6 +214,57 @@ class Answerer:
             else:
                 out.append(Citation(episode, about.title, about.id, about.url))
         return tuple(out)
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """One of the questions asked, as it is understood and sought, and the passages found for it."""
+
+    question: Question
+    sought: Question
+    listing: bool
+    unknown: tuple[str, ...]
+    found: Ranking
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What there is to say to one of the questions asked: the candidates, best first, and those chosen, or why none."""
+
+    ranked: list[Candidate]
+    chosen: list[Candidate]
+    reason: str | None
+    confidence: float | None
+
+
+def _together(found: Sequence[Ranking], k: int) -> Ranking:
+    """The first k of several rankings, taken in turn, as one ranking by score."""
+    if len(found) == 1:
+        return found[0][:k]
+    best: dict[str, Hit] = {}
+    for hit in _in_turn(found):
+        if len(best) < k or hit.passage.id in best:
+            best[hit.passage.id] = max(hit, best.get(hit.passage.id, hit), key=lambda h: h.score)
+    ordered = sorted(best.values(), key=lambda h: (-h.score, h.passage.id))
+    return tuple(replace(hit, rank=rank) for rank, hit in enumerate(ordered, start=1))
+
+
+def _each_once(several: Iterable[Sequence[Candidate]]) -> list[Candidate]:
+    """The sentences chosen for several questions, none twice, except where one leans on what was said further up."""
+    out: list[Candidate] = []
+    for chosen in several:
+        places = set(map(_place, out))
+        out += unsaid(chosen, {c for c in chosen if _place(c) in places})
+    return out
+
+
+def _place(candidate: Candidate) -> tuple[str, int]:
+    return candidate.passage.document, candidate.sentence.start
+
+
+def _in_turn(rows: Sequence[Sequence[_T]]) -> list[_T]:
+    """The first of each, then the second of each."""
+    return [item for same in zip_longest(*rows) for item in same if item is not None]
 
 
 def _sought(question: Question) -> Question:

@@ -87,6 +87,14 @@ def standalone(
     return _behind(read.question, read.about, read.episodes)
 
 
+def follows(text: str, before: str, known: Sequence[str], statistics: TermStatistics) -> bool:
+    """Whether a question leans on the one right before it, or on the episode that only that one names."""
+    if standalone(text, [Turn(before)], known, statistics) is not None:
+        return True
+    named = named_episodes(before, known) and not named_episodes(text, known)
+    return bool(named) and _DEFINES.match(text) is None
+
+
 @dataclass(frozen=True, slots=True)
 class _Read:
     """A follow-up as it is read: a question, the phrases of earlier ones that it leans on, and their episodes."""

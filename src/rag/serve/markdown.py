@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
-from rag.records import Answer, Citation, Draft, Hit
+from rag.records import Answer, Citation, Hit
 from rag.wire import cited
 
 NEAREST = 3
@@ -81,8 +81,9 @@ def _listed(heading: str, lines: Iterable[str]) -> str:
     return f"\n\n{heading}{rows}" if rows else ""
 
 
-def _note(draft: Draft | None) -> str:
-    notes = []
+def _note(answer: Answer) -> str:
+    draft = answer.draft
+    notes = [f"the corpus does not say “{shown(one.question)}” ({shown(one.reason)})" for one in answer.unanswered]
     if draft and draft.failed:
         begun = draft.passed + draft.dropped
         notes.append("the model's draft broke off" if begun else "the model gave no draft")
@@ -100,9 +101,9 @@ def begin(standalone: str | None) -> str:
 def end(answer: Answer) -> str:
     """What comes behind an answer's sentences, or in their place."""
     if not answer.abstained:
-        return _listed(_SOURCES, map(_source, answer.citations)) + _note(answer.draft)
+        return _listed(_SOURCES, map(_source, answer.citations)) + _note(answer)
     told = f"{_ABSTAINED}{shown(answer.reason or '').rstrip('.')}."
-    return told + _listed(_NEAREST, map(_passage, answer.hits[:NEAREST])) + _note(answer.draft)
+    return told + _listed(_NEAREST, map(_passage, answer.hits[:NEAREST])) + _note(answer)
 
 
 def content(answer: Answer) -> str:

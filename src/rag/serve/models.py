@@ -93,9 +93,17 @@ class DraftOut(_Out):
     failed: str | None
 
 
+class UnansweredOut(_Out):
+    """One of several questions asked in one go to which the corpus says nothing, and why not."""
+
+    question: str
+    reason: str
+
+
 class AnswerOut(_Out):
     """An answer, or an abstention: then `sentences` is empty and `reason` says why.
 
+    `unanswered` are those of several questions in one that have no answer; empty where only one thing was asked.
     `confidence` in 0..1 is how likely the corpus answers the question; null where nothing estimated it. `standalone` is
     the question as it was read in the light of `history`; `generator` says whose words are shown, and `draft` what
     became of those that a model wrote, null where none was asked.
@@ -105,6 +113,7 @@ class AnswerOut(_Out):
     answer: str
     abstained: bool
     reason: str | None
+    unanswered: list[UnansweredOut]
     standalone: str | None = None
     generator: Literal["extractive", "llm"]
     draft: DraftOut | None = None

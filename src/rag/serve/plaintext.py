@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rag.corpus.markers import plain
-from rag.records import Answer, Hit, Ranking
+from rag.records import Answer, Hit, Ranking, Unanswered
 from rag.wire import cited
 
 
@@ -14,8 +14,9 @@ def answer_text(answer: Answer) -> str:
     if answer.abstained:
         nearest = [_hit_line(hit, " ".join(hit.passage.text.split())[:300]) for hit in answer.hits[:3]]
         headed = ["", "Nearest passages:", *nearest] if nearest else []
-        return "\n".join([f"The corpus does not say: {answer.reason}", *headed])
-    lines = [" ".join(map(cited, answer.sentences)), "", "Evidence, by the number of the sentence:"]
+        return "\n".join([f"The corpus does not say: {answer.reason}", *map(_without, answer.unanswered), *headed])
+    lines = [" ".join(map(cited, answer.sentences)), *map(_without, answer.unanswered)]
+    lines += ["", "Evidence, by the number of the sentence:"]
     for number, sentence in enumerate(answer.sentences, start=1):
         for evidence in sentence.evidence:
             heading = f" › {evidence.heading}" if evidence.heading else ""
@@ -27,6 +28,10 @@ def answer_text(answer: Answer) -> str:
         title = citation.title if citation.document else "only mentioned: the corpus has no document about it"
         lines.append(" ".join([citation.episode, title, citation.url or ""]).rstrip())
     return "\n".join(lines)
+
+
+def _without(one: Unanswered) -> str:
+    return f"The corpus does not say: {one.question} ({one.reason})"
 
 
 def hits_text(hits: Ranking, id_pattern: str) -> str:

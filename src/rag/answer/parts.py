@@ -1,0 +1,132 @@
+"""What is asked in one go -> the questions that it is made of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+MOST = 4
+"""Questions that are told apart; what holds more of them is taken as one."""
+
+
+def parts(text: str, leans: Callable[[str, str], bool] = lambda *_: False) -> tuple[str, ...]:
+    """The questions in a text, in its order and words, each to be answered for itself; the text alone where it is one.
+
+    Questions follow each other, are joined by "and", or ask what several things are. A comparison is one question, and
+    so is one with what it is asked for before it, or with a further one that `leans` on it.
+
+    >>> parts("What is LoRA, and what do critics say of RL?")
+    ('What is LoRA', 'what do critics say of RL?')
+    >>> parts("What are GRPO and majority voting?"), parts("How do GRPO and PPO differ?")
+    (('What are GRPO', 'What are majority voting?'), ('How do GRPO and PPO differ?',))
+    >>> parts("My agent forgets what it was told. What helps?")
+    ('My agent forgets what it was told. What helps?',)
+    """
+    text = " ".join(text.split())
+    asked = [question for said in _sentences(text) for question in _joined(text, *said)]
+    groups: list[tuple[int, int]] = []
+    for start, end in asked if len(asked) <= 2 * MOST else ():
+        if groups and leans(text[slice(*groups[-1])], text[start:end]):
+            groups[-1] = groups[-1][0], end
+        else:
+            groups.append((start, end))
+    found = [thing for start, end in groups for thing in _things(text[start:end])]
+    return tuple(found) if 1 < len(found) <= MOST else (text,)
+
+
+_BE = r"(?:is|are|was|were)"
+_HELPS = rf"(?:{_BE}|do|does|did|can|could|will|would|should|has|have|had)(?:n['’]t)?"
+_SOMEBODY = r"(?:it|they|that|this|these|those|there|the|any|anyone|anybody|we|you|he|she|i|an?)"
+_HOW_MUCH = r"(?:many|much|long|often|far|fast|well|big|large|good|bad|high|accurate\w*|reliabl[ey]|badly|close)"
+_HAPPENS = (
+    r"(?:happen|make|cause|help|explain|drive|change|go|work|count|come|limit|stop|fix|break|separate|trigger)(?:s|ed)?"
+    r"|made|went|came|broke|drove|led"
+)
+# A question by its form: its word, and then what turns round before the subject.
+_ASKS = re.compile(
+    rf"(?:(?:what|which|who|whom|whose|when|where|why|how)['’]?s?\ {_HELPS}\ \S"
+    r"|(?:what|who|how|where|why|when)['’]?s\ \S+"
+    rf"|what\ (?:{_HAPPENS})\b"
+    r"|who\ \w+\ \S"
+    rf"|(?:what|which|whose)\ (?!{_SOMEBODY}\b)(?:[\w'’-]+\ ){{1,4}}?{_HELPS}\ \S"
+    rf"|how\ {_HOW_MUCH}\b.*\S"
+    rf"|{_HELPS}\ {_SOMEBODY}\ \S"
+    r"|(?:what|how)\ about\ \S)",
+    re.IGNORECASE | re.VERBOSE,
+)
+_TELL = re.compile(r"(?:explain|define|describe|summari[sz]e|tell me|show me|give me|list)\b \S", re.IGNORECASE)
+_OPENS = re.compile(r"(?:and|but|also|plus|then|so|ok(?:ay)?|oh|or)\b[\s,]*(?:also\b[\s,]*|then\b[\s,]*)?", re.I)
+_ENDS = re.compile(r"(?<=[?!])\s+|\s*;\s+|(?<=[^.]\.)\s+(?=[A-Za-z])")
+_AND = re.compile(r"(?:\s*[,;]|\s+[-–—])?\s+(?:and|but|also|plus)\s+(?:also\s+|then\s+)?|\s*[,;]\s+|\s+[-–—]\s+", re.I)
+_PAUSES = frozenset(",;-–—")
+_HELPS_FIRST = re.compile(rf"{_HELPS}\b", re.I)
+_IF_SO = re.compile(r"\bif (?:so|not|any)$", re.I)
+
+
+def _asks(text: str) -> bool:
+    return _ASKS.match(text) is not None or _TELL.match(text) is not None
+
+
+def _sentences(text: str) -> list[tuple[int, int]]:
+    """Where the sentences are that ask, each with what it is asked for before it and what is added to it behind it.
+
+    Without the word that joins one to the one before.
+    """
+    out: list[tuple[int, int]] = []
+    asked = False  # whether the last one asks
+    starts = [0, *(m.end() for m in _ENDS.finditer(text))]
+    ends = [*(m.start() for m in _ENDS.finditer(text)), len(text)]
+    for start, end in zip(starts, ends, strict=True):
+        opening = _OPENS.match(text, start)
+        bare = opening.end() if opening else start
+        asks = _asks(text[bare:end])
+        if out and not (asks and asked):
+            out[-1] = out[-1][0], end
+            asked = asked or asks
+        else:
+            out.append((bare if out else start, end))
+            asked = asks
+    return out
+
+
+def _joined(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    """Where the questions of a sentence are."""
+    out: list[tuple[int, int]] = []
+    for joint in _AND.finditer(text, start, end):
+        left, right = text[start : joint.start()], text[joint.end() : end]
+        clause = joint.group().strip() in _PAUSES and _HELPS_FIRST.match(right)  # "under what conditions, if any, is …"
+        if _asks(left) and _ASKS.match(right) and not clause and not _IF_SO.search(left):
+            out.append((start, joint.start()))
+            start = joint.end()
+    return [*out, (start, end)]
+
+
+_WHAT = re.compile(
+    rf"(?P<head>(?:so\ |ok(?:ay)?\ )?(?:what(?:['’]?s|\ {_BE})|(?:please\ )?(?:explain|define|describe))\ )"
+    r"(?P<things>.+?)(?P<end>\s*[?.!]*)",
+    re.IGNORECASE | re.VERBOSE,
+)
+_BETWEEN = re.compile(r"\s*,\s*(?:and\s+|&\s*)?|\s+and\s+|\s+&\s+", re.IGNORECASE)
+_LONGEST = 4
+_NO_THING = frozenset(
+    """
+    of for in on at between with without to from by than vs versus or that which who when where how what why is are was
+    were do does did can not it them they its their both difference differences relation relationship link connection
+    pros cons strengths weaknesses advantages disadvantages similarities main best most more
+    """.split()  # noqa: SIM905
+)
+
+
+def _things(text: str) -> list[str]:
+    """A question for each thing that is to be explained; the question alone where it asks for something else."""
+    asked = _WHAT.fullmatch(text)
+    if asked is None:
+        return [text]
+    things = _BETWEEN.split(asked["things"])
+    words = [thing.split() for thing in things]
+    plain = all(0 < len(thing) <= _LONGEST and _NO_THING.isdisjoint(w.lower() for w in thing) for thing in words)
+    # "supervised and unsupervised learning": the first may lack the noun that the last one has.
+    halved = len(words[-1]) > 1 and any(len(thing) == 1 and thing[0].islower() for thing in words[:-1])
+    if not plain or halved or not 1 < len(things) <= MOST:
+        return [text]
+    return [f"{asked['head']}{thing}{asked['end'] if thing is things[-1] else ''}" for thing in things]

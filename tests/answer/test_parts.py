@@ -1,0 +1,172 @@
+"""Several questions asked in one go are each answered, or said to have no answer; a single one is left whole."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fakes import CORPUS, Writes, service_of
+from rag.answer.abstain import Why
+from rag.answer.parts import MOST, parts
+from rag.assemble import Service
+from rag.corpus.load import load
+from rag.records import Turn
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
+    return service_of(load(CORPUS / "concepts"), tmp_path_factory.mktemp("parts"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "questions"),
+    [
+        ("What is LoRA and what is an evidence graph?", ["What is LoRA", "what is an evidence graph?"]),
+        ("what is lora, what is grpo", ["what is lora", "what is grpo"]),
+        ("What is LoRA? And what is GRPO?", ["What is LoRA?", "what is GRPO?"]),
+        ("what is LoRA?? also, how do agents cheat", ["what is LoRA??", "how do agents cheat"]),
+        ("What is LoRA; also who wrote the GRPO paper?", ["What is LoRA", "who wrote the GRPO paper?"]),
+        ("explain LoRA. summarise E014.", ["explain LoRA.", "summarise E014."]),
+        ("Tell me about LoRA and how many bugs did E014 find", ["Tell me about LoRA", "how many bugs did E014 find"]),
+        ("Which model won, and what share of proofs did the expert accept?",
+         ["Which model won, and what share of proofs did the expert accept?"]),
+        ("Which model did best, and what share of proofs did the expert accept?",
+         ["Which model did best", "what share of proofs did the expert accept?"]),
+        ("How do agents cheat, what makes RL stall and is there a cure for sycophancy?",
+         ["How do agents cheat", "what makes RL stall", "is there a cure for sycophancy?"]),
+        ("What are majority voting and sycophancy?", ["What are majority voting", "What are sycophancy?"]),
+        ("Explain GRPO, LoRA, and pass@k.", ["Explain GRPO", "Explain LoRA", "Explain pass@k."]),
+        ("what's lora & grpo", ["what's lora", "what's grpo"]),
+    ],
+)  # fmt: skip
+def test_questions_asked_together_are_told_apart(asked: str, questions: list[str]) -> None:
+    assert list(parts(asked)) == questions
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "What is LoRA?",
+        "How do GRPO and PPO differ?",
+        "Compare E003 and E014",
+        "What is the difference between LoRA and full training?",
+        "What are the strengths and weaknesses of LoRA?",
+        "what is supervised and unsupervised learning",
+        "Do agents know what they do and how they do it?",
+        "My agent forgets what it was told. What could I use instead?",
+        "openseeker v2, what did they actually change in the data?",
+        "boil each long run down, then knockout rounds, how much better do bots do",
+        "if a model is told that it is tested, does it behave?",
+        "when an agent forgets, does it lie?",
+        "What works better, LoRA or full training? And why?",
+        "so political bias in llms is debunked by that auditor study? or not",
+        "why do models end up flattering the user: whos asking, and rlhf maths",
+        "Under what conditions, and how far in, is it linear?",
+        "What can be forgotten, if anything, is it the rules?",
+        "Does RL help small models, and if so, how much does it help?",
+        "What was trained and evaluated in E026?",
+        "Which papers show that agents lie and cheat?",
+        "what is trial and error in the sense of E011",
+        "",
+        "?",
+        "and",
+        "what is " + " and what is ".join("abcdefg"),  # more than anybody asks
+    ],
+)
+def test_one_question_stays_whole(asked: str) -> None:
+    assert parts(asked) == (asked,)
+
+
+def test_a_question_that_leans_on_the_one_before_stays_with_it() -> None:
+    asked = "What is LoRA and how does it work, and what is GRPO?"
+    assert parts(asked, lambda before, part: "it" in part.split()) == (
+        "What is LoRA and how does it work",
+        "what is GRPO?",
+    )
+
+
+_words = st.sampled_from(
+    """
+    what is LoRA and how does it work, ? . ; are GRPO the explain also who of tell me about but which in - when
+    """.split()  # noqa: SIM905
+)
+
+
+@given(st.lists(_words, max_size=40).map(" ".join), st.booleans())
+def test_parts_are_of_the_words_asked_in_their_order(asked: str, leaning: bool) -> None:
+    found = parts(asked, lambda before, part: leaning)
+    assert 1 <= len(found) <= MOST
+    if len(found) == 1:
+        assert found == (asked,)
+    rest = asked
+    for part in found:
+        last = part.split(" ")[-1]  # the head of "explain X and Y" is said once and asked twice
+        assert last in rest
+        rest = rest[rest.index(last) + len(last) :]
+
+
+@given(st.text(max_size=300))
+def test_any_text_has_parts(asked: str) -> None:
+    found = parts(asked)
+    assert found
+    assert len(found) <= MOST
+
+
+def test_each_question_is_answered_in_its_turn(service: Service) -> None:
+    answer = service.answerer.ask("What is sycophancy? And what is LoRA?", k=4)
+    told = [s.evidence[0].document for s in answer.sentences]
+    assert set(told) >= {"sycophancy", "lora"}
+    assert told.index("sycophancy") < told.index("lora")
+    assert answer.unanswered == ()
+    assert answer.question.text == "What is sycophancy? And what is LoRA?"
+    assert [hit.rank for hit in answer.hits] == [1, 2, 3, 4]
+    assert [hit.score for hit in answer.hits] == sorted((hit.score for hit in answer.hits), reverse=True)
+    assert len({hit.passage.id for hit in answer.hits}) == 4
+    assert {"sycophancy", "lora"} <= {hit.passage.document for hit in answer.hits}
+
+
+def test_what_has_no_answer_is_said_beside_what_has_one(service: Service) -> None:
+    answer = service.answerer.ask("What is LoRA and what is a zebra?")
+    assert answer.sentences
+    assert answer.reason is None
+    (without,) = answer.unanswered
+    assert without.question == "what is a zebra?"
+    assert Why.of(without.reason) is not None
+
+
+def test_where_nothing_has_an_answer_each_is_told(service: Service) -> None:
+    answer = service.answerer.ask("What is a zebra and what is a walrus?")
+    assert answer.abstained
+    assert [one.question for one in answer.unanswered] == ["What is a zebra", "what is a walrus?"]
+
+
+def test_an_unknown_episode_leaves_the_other_question_answered(service: Service) -> None:
+    answer = service.answerer.ask("What does E999 say and what is LoRA?")
+    assert "lora" in {s.evidence[0].document for s in answer.sentences}
+    assert [one.reason for one in answer.unanswered] == ["the corpus has no episode E999"]
+
+
+def test_who_asks_the_same_twice_is_told_once(service: Service) -> None:
+    once = service.answerer.ask("What is LoRA?")
+    twice = service.answerer.ask("What is LoRA? What is LoRA?")
+    assert [s.text for s in twice.sentences] == [s.text for s in once.sentences]
+
+
+def test_a_draft_on_one_of_them_is_completed(service: Service) -> None:
+    asked = "What is sycophancy? And what is LoRA?"
+    whole = service.answerer.ask(asked)
+    drafted = service.answerer.ask(asked, generator=Writes(whole.sentences[-1].text))
+    assert drafted.draft is not None
+    assert drafted.draft.kept == 1
+    assert {s.text for s in drafted.sentences} == {s.text for s in whole.sentences}
+
+
+def test_a_model_that_finds_no_answer_leaves_every_question_without(service: Service) -> None:
+    answer = service.answerer.ask("What is sycophancy? And what is LoRA?", generator=Writes("NO ANSWER"))
+    assert answer.abstained
+    assert [one.reason for one in answer.unanswered] == [Why.MODEL_DECLINED] * 2
+
+
+def test_one_of_them_may_lean_on_the_conversation(service: Service) -> None:
+    answer = service.answerer.ask("How does it work? And what is sycophancy?", history=[Turn("What is LoRA?")])
+    assert answer.standalone == "How does it work? (about LoRA) what is sycophancy?"
+    assert "sycophancy" in {s.evidence[0].document for s in answer.sentences}
