@@ -53,6 +53,11 @@ def test_questions_load_from_the_file_or_its_folder(tmp_path: Path) -> None:
     assert second.facts == ()
 
 
+def test_a_question_may_hold_one_that_the_corpus_does_not_answer(tmp_path: Path) -> None:
+    asked = QUESTION | {"question": "What did it cost? What is a zebra?", "lacks": ["What is a zebra?"]}
+    assert load_questions(write_questions(tmp_path, asked))[0].lacks == ("What is a zebra?",)
+
+
 def test_a_question_may_come_after_a_conversation(tmp_path: Path) -> None:
     path = write_questions(tmp_path, QUESTION | {"history": [{"question": "which recipe?", "answer": "That. [E026]"}]})
     assert load_questions(path)[0].history == (Turn("which recipe?", "That. [E026]"),)
@@ -70,6 +75,7 @@ def test_a_question_may_come_after_a_conversation(tmp_path: Path) -> None:
         ({"id": "q0"}, "'q0' is taken"),
         ({"quotes": [], "episodes": []}, "'q1' has no gold"),
         ({"type": "unanswerable"}, "'q1' is unanswerable"),
+        ({"lacks": ["never asked"]}, "'lacks' has 'never asked'"),
     ],
 )
 def test_a_malformed_question_is_named_by_file_and_line(tmp_path: Path, change: dict[str, Any], says: str) -> None:

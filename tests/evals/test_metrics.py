@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -25,7 +26,7 @@ from rag.evals.metrics import (
     score_run,
     states,
 )
-from rag.records import Answer, AnswerSentence, Evidence, Question
+from rag.records import Answer, AnswerSentence, Evidence, Question, Unanswered
 
 TEXT = "A loss on 50 problems reproduces RL for $25 E026. RL kept diversity 3x better than SFT E030."
 FIRST, SECOND = TEXT[:49], TEXT[50:]
@@ -292,6 +293,24 @@ def test_an_unanswerable_question_asks_for_abstention_alone() -> None:
     assert score_answer(nowhere, answered(evidence(FIRST, "E026")), in_text) == {
         "answered_share": 1, "abstention_accuracy": 0, "abstention_recall": 0, "unsupported_share": 0,
     }  # fmt: skip
+
+
+def test_what_the_corpus_lacks_of_several_questions_is_to_be_said_and_nothing_else() -> None:
+    both = EvalQuestion("q", "What did it cost? What is a zebra?", "partial", ("E026",), lacks=("What is a zebra?",))
+    cost, zebra = Unanswered("What did it cost?", "far"), Unanswered("what is a zebra", "far")
+
+    def scored(*told: Unanswered) -> tuple[float | None, float | None]:
+        row = score_answer(both, replace(answered(evidence(FIRST, "E026")), unanswered=told), in_text)
+        return row.get("lack_precision"), row.get("lack_recall")
+
+    assert scored() == (None, 0)
+    assert scored(Unanswered("What is a zebra?", "far")) == (1, 1)
+    assert scored(cost) == (0, 0)
+    assert scored(cost, Unanswered("is a zebra?", "far")) == (0.5, 1)
+    assert "lack_precision" not in score_answer(both, replace(ABSTAINED, unanswered=(cost, zebra)), in_text)
+    assert score_answer(both, ABSTAINED, in_text)["lack_recall"] == 1
+    spoiled = replace(answered(evidence(FIRST, "E026")), unanswered=(zebra,))
+    assert score_answer(COST, spoiled, in_text)["lack_precision"] == 0
 
 
 def test_a_quote_that_is_not_in_its_document_is_unsupported() -> None:

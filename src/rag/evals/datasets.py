@@ -19,7 +19,7 @@ Qrels = dict[str, dict[str, int]]
 
 _TURN = {"question", "answer"}
 _REQUIRED = {"id", "question", "type", "split"}
-_OPTIONAL = {"episodes", "quotes", "facts", "history"}
+_OPTIONAL = {"episodes", "quotes", "facts", "history", "lacks"}
 
 
 class DatasetError(UserError):
@@ -37,6 +37,7 @@ class EvalQuestion:
     `episodes` are IDs as the corpus writes them; `quotes` are (document, quote) pairs, each quote verbatim in the
     document; an entry of `facts` lists alternatives separated by " | ". `split` is "dev" or "test". A `type` may have a
     kind behind a slash: "unanswerable/premise". `history` is the conversation that the question comes after.
+    `lacks` are the words of those of several questions in one that the corpus does not answer.
     """
 
     id: str
@@ -47,6 +48,7 @@ class EvalQuestion:
     facts: tuple[str, ...] = ()
     split: str = "dev"
     history: tuple[Turn, ...] = ()
+    lacks: tuple[str, ...] = ()
 
     @property
     def answerable(self) -> bool:
@@ -126,9 +128,16 @@ def _question(path: Path, line: int, row: Mapping[str, object]) -> EvalQuestion:
     if not isinstance(history, list) or any(not isinstance(t, dict) or set(t) != _TURN for t in history):
         raise DatasetError(path, line, f"'history' is {history!r:.80}", 'wanted a list of {"question": …, "answer": …}')
     turns = tuple(Turn(_text(path, line, t, "question"), _text(path, line, t, "answer", "")) for t in history)
-    question = EvalQuestion(id, text, kind, strings("episodes"), pairs, strings("facts"), split, turns)
+    question = EvalQuestion(
+        id, text, kind, strings("episodes"), pairs, strings("facts"), split, turns, strings("lacks")
+    )
     if question.answerable and not (question.quotes or question.episodes):
         raise DatasetError(path, line, f"{id!r} has no gold", 'wanted quotes or episodes, or the type "unanswerable"')
+    absent = [words for words in question.lacks if words not in text]
+    if absent:
+        raise DatasetError(
+            path, line, f"'lacks' has {absent[0]!r}", "wanted words of the question, as they stand there"
+        )
     if not question.answerable and (question.quotes or question.facts):
         raise DatasetError(path, line, f"{id!r} is unanswerable", "then it has no quotes and no facts")
     return question

@@ -111,7 +111,7 @@ def read_baseline(path: str | Path) -> Baseline:
 
 
 def _digest(question: EvalQuestion) -> str:
-    values = {name: value for name, value in asdict(question).items() if name != "history" or value}
+    values = {name: value for name, value in asdict(question).items() if name not in ("history", "lacks") or value}
     return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -22,6 +22,7 @@ RETRIEVAL_MEASURES = ("nDCG@10", "R@5", "R@20", "R@100", "RR", "Success@1")
 ANSWER_MEASURES = (
     "citation_precision", "citation_recall", "quote_precision", "quote_recall", "fact_recall", "unsupported_share",
     "abstention_precision", "abstention_recall", "abstention_accuracy", "answered_share",
+    "lack_precision", "lack_recall",
 )  # fmt: skip
 
 _MAX_CUTOFF = 10**9
@@ -234,7 +235,9 @@ def score_answer(question: EvalQuestion, answer: Answer, quote_of: Callable[[Evi
     A gold quote is found if the evidence from its document covers at least half of its characters; evidence is right
     if it shares at least half of the shorter of the two with a gold quote. A sentence is unsupported if a quote of its
     evidence is not what `quote_of` (the slice of the document; may raise NotFound) says. Abstention precision asks the
-    abstentions, recall the unanswerable questions, accuracy and answered_share all.
+    abstentions, recall the unanswerable questions, accuracy and answered_share all. Of several questions in one, lack
+    recall asks those that the corpus does not answer, and finds them where that is said of them or of the whole; lack
+    precision asks those of which it is said beside an answer.
     """
     row = {"answered_share": float(not answer.abstained)}
     row["abstention_accuracy"] = float(answer.abstained != question.answerable)
@@ -257,6 +260,11 @@ def score_answer(question: EvalQuestion, answer: Answer, quote_of: Callable[[Evi
     if question.facts:
         text = " ".join(sentence.text for sentence in answer.sentences)
         row["fact_recall"] = _mean(states(text, fact) for fact in question.facts)
+    told = [one.question for one in answer.unanswered]
+    if question.lacks:
+        row["lack_recall"] = _mean(answer.abstained or any(_alike(lack, t) for t in told) for lack in question.lacks)
+    if told and not answer.abstained:
+        row["lack_precision"] = _mean(any(_alike(lack, t) for lack in question.lacks) for t in told)
     return row
 
 
@@ -293,6 +301,11 @@ def _supported(evidence: Iterable[Evidence], quote_of: Callable[[Evidence], str]
 def _found(document: str, quote: str, evidence: Iterable[Evidence]) -> bool:
     spans = [overlap(quote, item.quote) for item in evidence if item.document == document]
     return 2 * len({at for span in spans for at in range(*span)}) >= len(quote)
+
+
+def _alike(one: str, other: str) -> bool:
+    start, end = overlap(one, other)
+    return 2 * (end - start) >= min(len(one), len(other))
 
 
 def _right(item: Evidence, quotes: Iterable[tuple[str, str]]) -> bool:

@@ -27,6 +27,8 @@ ANSWER_WORDS = {
     "abstention_recall": "unanswerable questions abstained from",
     "abstention_accuracy": "questions answered or abstained from rightly",
     "answered_share": "questions answered",
+    "lack_precision": "of what is said to lack beside an answer, what the corpus lacks",
+    "lack_recall": "of several questions in one, those that the corpus does not answer and that is said of",
     "correct": "questions answered rightly (answerable, and half of gold and of what is cited agree)",
     "auroc": "confidence of an answerable question above an unanswerable one's (0.5 is chance)",
     "aurc": "mean risk when the surest are answered first (lower is better)",
