@@ -35,6 +35,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
          ["How do agents cheat", "what makes RL stall", "is there a cure for sycophancy?"]),
         ("What are majority voting and sycophancy?", ["What are majority voting", "What are sycophancy?"]),
         ("Explain GRPO, LoRA, and pass@k.", ["Explain GRPO", "Explain LoRA", "Explain pass@k."]),
+        ("Do agents lie? Is RLHF to blame?", ["Do agents lie?", "Is RLHF to blame?"]),
+        ("Can agents lie, and how is sycophancy cured?", ["Can agents lie", "how is sycophancy cured?"]),
         ("what's lora & grpo", ["what's lora", "what's grpo"]),
     ],
 )  # fmt: skip
@@ -76,7 +78,7 @@ def test_one_question_stays_whole(asked: str) -> None:
     assert parts(asked) == (asked,)
 
 
-def test_a_question_that_leans_on_the_one_before_stays_with_it() -> None:
+def test_a_question_that_is_one_with_that_before_it_stays_there() -> None:
     asked = "What is LoRA and how does it work, and what is GRPO?"
     assert parts(asked, lambda before, part: "it" in part.split()) == (
         "What is LoRA and how does it work",
@@ -164,6 +166,26 @@ def test_a_model_that_finds_no_answer_leaves_every_question_without(service: Ser
     answer = service.answerer.ask("What is sycophancy? And what is LoRA?", generator=Writes("NO ANSWER"))
     assert answer.abstained
     assert [one.reason for one in answer.unanswered] == [Why.MODEL_DECLINED] * 2
+
+
+def test_what_is_asked_further_of_a_thing_is_read_as_a_follow_up(service: Service) -> None:
+    answer = service.answerer.ask("What is sycophancy? How is it explained? And what is LoRA?")
+    assert answer.standalone == "What is sycophancy? How is it explained? (about sycophancy) what is LoRA?"
+    assert {"sycophancy", "lora"} <= {s.evidence[0].document for s in answer.sentences}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "Do agents forget what they were told, and does that harm them?",
+        "What did E026 find and how many problems did training take?",
+    ],
+)
+def test_what_leans_on_the_question_before_is_sought_with_it(service: Service, asked: str) -> None:
+    assert len(parts(asked)) == 2
+    answer = service.answerer.ask(asked)
+    assert answer.standalone is None
+    assert answer.unanswered == ()
 
 
 def test_one_of_them_may_lean_on_the_conversation(service: Service) -> None:

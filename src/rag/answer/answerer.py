@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from rag.answer.abstain import Why
 from rag.answer.answerability import Answerability
-from rag.answer.converse import follows, standalone
+from rag.answer.converse import inseparable, standalone
 from rag.answer.drafting import Drafting, DraftValues, Tried
 from rag.answer.extract import Candidate, ExtractValues, candidates, choose, shown, unsaid
 from rag.answer.listing import ListValues, choose_listed, subject
@@ -94,8 +94,11 @@ class Answerer:
         began = time.perf_counter()
         generator = Tried(generator) if generator else None
         understand(text, self._episodes)  # what cannot be asked is refused as a whole
-        texts = parts(text, self._follows)
-        readings = [standalone(part, history, self._episodes, self._statistics, generator, stop) for part in texts]
+        texts = parts(text, self._inseparable)
+        readings = [
+            standalone(part, [*history, *map(Turn, texts[:n])], self._episodes, self._statistics, generator, stop)
+            for n, part in enumerate(texts)
+        ]
         alone = " ".join(read or part for part, read in zip(texts, readings, strict=True)) if any(readings) else None
         looked = [self._look(read or part, k, filters) for part, read in zip(texts, readings, strict=True)]
         hits = _together([part.found for part in looked], k)
@@ -164,8 +167,8 @@ class Answerer:
         question = _sought(understand(answer.standalone or answer.question.text, self._episodes))
         return uncovered(question, answer.hits, self._statistics)
 
-    def _follows(self, before: str, part: str) -> bool:
-        return follows(part, before, self._episodes, self._statistics)
+    def _inseparable(self, before: str, part: str) -> bool:
+        return inseparable(part, before, self._episodes, self._statistics)
 
     def _look(self, text: str, k: int, filters: Filters) -> _Looked:
         question = understand(text, self._episodes, filters)

@@ -87,8 +87,13 @@ def standalone(
     return _behind(read.question, read.about, read.episodes)
 
 
-def follows(text: str, before: str, known: Sequence[str], statistics: TermStatistics) -> bool:
-    """Whether a question leans on the one right before it, or on the episode that only that one names."""
+def inseparable(text: str, before: str, known: Sequence[str], statistics: TermStatistics) -> bool:
+    """Whether a question is one with that right before it: it leans on that, or on the episode that only that names.
+
+    Who asks what something is has asked a question of its own, whatever is asked of it further.
+    """
+    if _DEFINES.match(before) and not named_episodes(before, known):
+        return False
     if standalone(text, [Turn(before)], known, statistics) is not None:
         return True
     named = named_episodes(before, known) and not named_episodes(text, known)

@@ -9,11 +9,11 @@ MOST = 4
 """Questions that are told apart; what holds more of them is taken as one."""
 
 
-def parts(text: str, leans: Callable[[str, str], bool] = lambda *_: False) -> tuple[str, ...]:
+def parts(text: str, one: Callable[[str, str], bool] = lambda *_: False) -> tuple[str, ...]:
     """The questions in a text, in its order and words, each to be answered for itself; the text alone where it is one.
 
     Questions follow each other, are joined by "and", or ask what several things are. A comparison is one question, and
-    so is one with what it is asked for before it, or with a further one that `leans` on it.
+    so is one with what it is asked for before it, or with a further one where that is `one` with it.
 
     >>> parts("What is LoRA, and what do critics say of RL?")
     ('What is LoRA', 'what do critics say of RL?')
@@ -26,7 +26,7 @@ def parts(text: str, leans: Callable[[str, str], bool] = lambda *_: False) -> tu
     asked = [question for said in _sentences(text) for question in _joined(text, *said)]
     groups: list[tuple[int, int]] = []
     for start, end in asked if len(asked) <= 2 * MOST else ():
-        if groups and leans(text[slice(*groups[-1])], text[start:end]):
+        if groups and one(text[slice(*groups[-1])], text[start:end]):
             groups[-1] = groups[-1][0], end
         else:
             groups.append((start, end))
@@ -59,12 +59,12 @@ _OPENS = re.compile(r"(?:and|but|also|plus|then|so|ok(?:ay)?|oh|or)\b[\s,]*(?:al
 _ENDS = re.compile(r"(?<=[?!])\s+|\s*;\s+|(?<=[^.]\.)\s+(?=[A-Za-z])")
 _AND = re.compile(r"(?:\s*[,;]|\s+[-–—])?\s+(?:and|but|also|plus)\s+(?:also\s+|then\s+)?|\s*[,;]\s+|\s+[-–—]\s+", re.I)
 _PAUSES = frozenset(",;-–—")
-_HELPS_FIRST = re.compile(rf"{_HELPS}\b", re.I)
+_HELPS_FIRST = re.compile(rf"{_HELPS}\ \S", re.I)
 _IF_SO = re.compile(r"\bif (?:so|not|any)$", re.I)
 
 
 def _asks(text: str) -> bool:
-    return _ASKS.match(text) is not None or _TELL.match(text) is not None
+    return any(form.match(text) for form in (_ASKS, _TELL, _HELPS_FIRST))
 
 
 def _sentences(text: str) -> list[tuple[int, int]]:
