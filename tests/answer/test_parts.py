@@ -1,5 +1,8 @@
 """Several questions asked in one go are each answered, or said to have no answer; a single one is left whole."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +12,10 @@ from rag.answer.abstain import Why
 from rag.answer.parts import MOST, parts
 from rag.assemble import Service
 from rag.corpus.load import load
+from rag.evals.datasets import load_questions
 from rag.records import Turn
+
+COMPOUND = CORPUS.parent / "evals" / "compound.jsonl"
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +43,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
         ("Explain GRPO, LoRA, and pass@k.", ["Explain GRPO", "Explain LoRA", "Explain pass@k."]),
         ("Do agents lie? Is RLHF to blame?", ["Do agents lie?", "Is RLHF to blame?"]),
         ("Can agents lie, and how is sycophancy cured?", ["Can agents lie", "how is sycophancy cured?"]),
+        ("openseeker v2, how big is it and what did they change?",
+         ["openseeker v2, how big is it", "openseeker v2, what did they change?"]),
+        ("EvoLM's limits? and under what licence is it out", ["EvoLM's limits?", "under what licence is it out"]),
+        ("Can probes spot it, and do judges agree?", ["Can probes spot it", "do judges agree?"]),
+        ("what's grpo btw how do i install it", ["what's grpo", "how do i install it"]),
+        ("what are bridge questions and pass@(k,T)", ["what are bridge questions", "what are pass@(k,T)"]),
         ("what's lora & grpo", ["what's lora", "what's grpo"]),
     ],
 )  # fmt: skip
@@ -78,14 +90,6 @@ def test_one_question_stays_whole(asked: str) -> None:
     assert parts(asked) == (asked,)
 
 
-def test_a_question_that_is_one_with_that_before_it_stays_there() -> None:
-    asked = "What is LoRA and how does it work, and what is GRPO?"
-    assert parts(asked, lambda before, part: "it" in part.split()) == (
-        "What is LoRA and how does it work",
-        "what is GRPO?",
-    )
-
-
 _words = st.sampled_from(
     """
     what is LoRA and how does it work, ? . ; are GRPO the explain also who of tell me about but which in - when
@@ -93,17 +97,14 @@ _words = st.sampled_from(
 )
 
 
-@given(st.lists(_words, max_size=40).map(" ".join), st.booleans())
-def test_parts_are_of_the_words_asked_in_their_order(asked: str, leaning: bool) -> None:
-    found = parts(asked, lambda before, part: leaning)
+@given(st.lists(_words, max_size=40).map(" ".join))
+def test_parts_are_of_the_words_asked(asked: str) -> None:
+    found = parts(asked)
     assert 1 <= len(found) <= MOST
     if len(found) == 1:
         assert found == (asked,)
-    rest = asked
-    for part in found:
-        last = part.split(" ")[-1]  # the head of "explain X and Y" is said once and asked twice
-        assert last in rest
-        rest = rest[rest.index(last) + len(last) :]
+    assert all(set(part.split()) <= set(re.split(r"\s|,", asked)) | set(asked.split()) for part in found)
+    assert all(part.strip() for part in found) or not asked
 
 
 @given(st.text(max_size=300))
@@ -174,18 +175,26 @@ def test_what_is_asked_further_of_a_thing_is_read_as_a_follow_up(service: Servic
     assert {"sycophancy", "lora"} <= {s.evidence[0].document for s in answer.sentences}
 
 
-@pytest.mark.parametrize(
-    "asked",
-    [
-        "Do agents forget what they were told, and does that harm them?",
-        "What did E026 find and how many problems did training take?",
-    ],
-)
-def test_what_leans_on_the_question_before_is_sought_with_it(service: Service, asked: str) -> None:
-    assert len(parts(asked)) == 2
-    answer = service.answerer.ask(asked)
+def test_what_names_no_episode_is_asked_of_the_one_that_the_question_before_names(tmp_path: Path) -> None:
+    service = service_of(load(CORPUS / "episodes"), tmp_path / "index")
+    answer = service.answerer.ask("What did E026 find and how many problems did training take?")
+    assert answer.standalone == "What did E026 find? how many problems did training take? (E026)"
+    assert {e for s in answer.sentences for e in s.citations} == {"E026"}
+    answer = service.answerer.ask("What did E026 find and what is sycophancy?")
     assert answer.standalone is None
-    assert answer.unanswered == ()
+
+
+def test_the_questions_of_the_evaluation_quote_their_documents() -> None:
+    rows = load_questions(COMPOUND)
+    assert {(row.split, row.type) for row in rows} == {
+        (split, kind) for split in ("dev", "test") for kind in ("compound", "partial", "single")
+    }
+    for row in rows:
+        assert bool(row.lacks) == (row.type == "partial")
+        for document, quote in row.quotes:
+            text = (CORPUS / f"{document}.md").read_text(encoding="utf-8")
+            assert " ".join(quote.split()) in " ".join(text.split()), row.id
+    assert not [row.id for row in rows if row.type == "single" and len(parts(row.text)) > 1]
 
 
 def test_one_of_them_may_lean_on_the_conversation(service: Service) -> None:

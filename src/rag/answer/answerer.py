@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from rag.answer.abstain import Why
 from rag.answer.answerability import Answerability
-from rag.answer.converse import inseparable, standalone
+from rag.answer.converse import further
 from rag.answer.drafting import Drafting, DraftValues, Tried
 from rag.answer.extract import Candidate, ExtractValues, candidates, choose, shown, unsaid
 from rag.answer.listing import ListValues, choose_listed, subject
@@ -94,12 +94,12 @@ class Answerer:
         began = time.perf_counter()
         generator = Tried(generator) if generator else None
         understand(text, self._episodes)  # what cannot be asked is refused as a whole
-        texts = parts(text, self._inseparable)
+        texts = parts(text)
         readings = [
-            standalone(part, [*history, *map(Turn, texts[:n])], self._episodes, self._statistics, generator, stop)
+            further(part, texts[:n], history, self._episodes, self._statistics, generator, stop)
             for n, part in enumerate(texts)
         ]
-        alone = " ".join(read or part for part, read in zip(texts, readings, strict=True)) if any(readings) else None
+        alone = _in_a_line(read or part for part, read in zip(texts, readings, strict=True)) if any(readings) else None
         looked = [self._look(read or part, k, filters) for part, read in zip(texts, readings, strict=True)]
         hits = _together([part.found for part in looked], k)
         retrieved = time.perf_counter()
@@ -166,9 +166,6 @@ class Answerer:
         """The words of an answer's question that the passages found do not hold."""
         question = _sought(understand(answer.standalone or answer.question.text, self._episodes))
         return uncovered(question, answer.hits, self._statistics)
-
-    def _inseparable(self, before: str, part: str) -> bool:
-        return inseparable(part, before, self._episodes, self._statistics)
 
     def _look(self, text: str, k: int, filters: Filters) -> _Looked:
         question = understand(text, self._episodes, filters)
@@ -238,6 +235,10 @@ class _Judged:
     chosen: list[Candidate]
     reason: str | None
     confidence: float | None
+
+
+def _in_a_line(questions: Iterable[str]) -> str:
+    return " ".join(question if question.endswith(("?", ".", "!", ")")) else f"{question}?" for question in questions)
 
 
 def _together(found: Sequence[Ranking], k: int) -> Ranking:

@@ -87,17 +87,24 @@ def standalone(
     return _behind(read.question, read.about, read.episodes)
 
 
-def inseparable(text: str, before: str, known: Sequence[str], statistics: TermStatistics) -> bool:
-    """Whether a question is one with that right before it: it leans on that, or on the episode that only that names.
+def further(
+    text: str,
+    before: Sequence[str],
+    history: Sequence[Turn],
+    known: Sequence[str],
+    statistics: TermStatistics,
+    generator: Generator | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> str | None:
+    """A question asked in one go with those before it, as `standalone` reads it.
 
-    Who asks what something is has asked a question of its own, whatever is asked of it further.
+    It is of the episodes that the one right before it names, where it names none and does not ask what something is.
     """
-    if _DEFINES.match(before) and not named_episodes(before, known):
-        return False
-    if standalone(text, [Turn(before)], known, statistics) is not None:
-        return True
-    named = named_episodes(before, known) and not named_episodes(text, known)
-    return bool(named) and _DEFINES.match(text) is None
+    read = standalone(text, [*history, *map(Turn, before)], known, statistics, generator, stop)
+    if read is not None or not before or _DEFINES.match(text) or named_episodes(text, known):
+        return read
+    named = named_episodes(before[-1], known)
+    return _behind(text, (), named) if named else None
 
 
 @dataclass(frozen=True, slots=True)
