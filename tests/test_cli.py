@@ -68,7 +68,7 @@ def test_what_has_no_answer_among_several_questions_is_told_behind_the_answer(fo
     told = rag("ask", asked, cwd=folder).stdout.splitlines()
     assert "[E001]" in told[0]
     assert told[-2:-1] == [""]
-    assert told[-1].startswith("The corpus does not say: what is a zebra? (")
+    assert told[-1].startswith("Not answered: what is a zebra? (")
     answer = json.loads(rag("ask", asked, "--json", cwd=folder).stdout)
     assert [one["question"] for one in answer["unanswered"]] == ["what is a zebra?"]
 

@@ -433,8 +433,7 @@ def _show_answer(events: Iterator[Event], model: str | None) -> None:
     if answer.unanswered and not answer.abstained:
         out.print()
     for one in answer.unanswered:
-        told = ("The corpus does not say:", "bold")
-        out.print(_line(told, f" {one.question}", (f" ({one.reason})", "dim")))
+        out.print(_line(("Not answered:", "bold"), f" {one.question}", (f" ({one.reason})", "dim")))
     if answer.draft:
         out.print(_line((f"\n{_drafted(answer.draft)}", "dim")))
 

@@ -261,7 +261,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """One of several questions asked in one go to which the corpus says nothing, and why not."""
+    """One of several questions asked in one go for which no answer was found, and why not."""
 
     question: str
     reason: str

@@ -279,7 +279,7 @@ def test_which_of_several_questions_has_no_answer_is_said_last_and_left_out_of_t
     lacking = Unanswered("what is a *zebra*?", "it is far")
     server.answerer.says = [replace(WHOLE, unanswered=(lacking,))]
     told = ask(client, user("what did it cost, and what is a *zebra*?")).choices[0].message.content
-    assert told == f"{TEXT}\n\n*Note: the corpus does not say “what is a \\*zebra\\*?” (it is far).*"
+    assert told == f"{TEXT}\n\n*Note: not answered: “what is a \\*zebra\\*?” (it is far).*"
     ask(client, user("what did it cost?"), assistant(told), user("and then?"))
     assert history(server)[-1].answer == " ".join(cited(s) for s in TWO)
 

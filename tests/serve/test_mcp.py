@@ -243,7 +243,7 @@ def test_ask_says_what_the_corpus_does_not_say(connect: Connect) -> None:
     both = text_of(call(connect, "ask", question="What does E999 say and what is contrastive training?"))
     said, without = both.splitlines()[:2]
     assert "[E026]" in said
-    assert without == "The corpus does not say: What does E999 say (the corpus has no episode E999)"
+    assert without == "Not answered: What does E999 say (the corpus has no episode E999)"
 
 
 def test_ask_within_episodes_and_a_conversation(connect: Connect) -> None:

@@ -83,7 +83,7 @@ def _listed(heading: str, lines: Iterable[str]) -> str:
 
 def _note(answer: Answer) -> str:
     draft = answer.draft
-    notes = [f"the corpus does not say “{shown(one.question)}” ({shown(one.reason)})" for one in answer.unanswered]
+    notes = [f"not answered: “{shown(one.question)}” ({shown(one.reason)})" for one in answer.unanswered]
     if draft and draft.failed:
         begun = draft.passed + draft.dropped
         notes.append("the model's draft broke off" if begun else "the model gave no draft")

@@ -94,7 +94,7 @@ class DraftOut(_Out):
 
 
 class UnansweredOut(_Out):
-    """One of several questions asked in one go to which the corpus says nothing, and why not."""
+    """One of several questions asked in one go for which no answer was found, and why not."""
 
     question: str
     reason: str

@@ -31,7 +31,7 @@ def answer_text(answer: Answer) -> str:
 
 
 def _without(one: Unanswered) -> str:
-    return f"The corpus does not say: {one.question} ({one.reason})"
+    return f"Not answered: {one.question} ({one.reason})"
 
 
 def hits_text(hits: Ranking, id_pattern: str) -> str:
