@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fakes import CORPUS, Writes, service_of
@@ -14,6 +14,7 @@ from rag.assemble import Service
 from rag.corpus.load import load
 from rag.evals.datasets import load_questions
 from rag.records import Turn
+from rag.search.query import MAX_CHARS
 
 COMPOUND = CORPUS.parent / "evals" / "compound.jsonl"
 
@@ -107,11 +108,12 @@ def test_parts_are_of_the_words_asked(asked: str) -> None:
     assert all(part.strip() for part in found) or not asked
 
 
-@given(st.text(max_size=300))
-def test_any_text_has_parts(asked: str) -> None:
+@given(st.text(max_size=300) | st.lists(_words | st.text(max_size=3), max_size=20).map(" ".join))
+@example("? what is LoRA? what is GRPO?")
+def test_each_part_of_a_text_with_words_can_be_asked(asked: str) -> None:
     found = parts(asked)
-    assert found
-    assert len(found) <= MOST
+    assert 1 <= len(found) <= MOST
+    assert len(found) == 1 or all(any(c.isalnum() for c in part) and len(part) <= len(asked) for part in found)
 
 
 def test_each_question_is_answered_in_its_turn(service: Service) -> None:
@@ -146,6 +148,15 @@ def test_an_unknown_episode_leaves_the_other_question_answered(service: Service)
     answer = service.answerer.ask("What does E999 say and what is LoRA?")
     assert "lora" in {s.evidence[0].document for s in answer.sentences}
     assert [one.reason for one in answer.unanswered] == ["the corpus has no episode E999"]
+
+
+def test_as_much_may_be_asked_in_one_go_as_in_one_question(service: Service) -> None:
+    asked = "What is a {} LoRA? What is sycophancy? How does it work?"
+    asked = asked.format("x" * (MAX_CHARS - len(asked) + 2))
+    assert len(asked) == MAX_CHARS
+    answer = service.answerer.ask(asked)
+    assert answer.standalone is None  # with what the last one leans on it is longer than may be asked
+    assert service.answerer.uncovered(answer) is not None
 
 
 def test_who_asks_the_same_twice_is_told_once(service: Service) -> None:

@@ -33,7 +33,7 @@ from rag.records import (
     Turn,
     Unanswered,
 )
-from rag.search.query import understand
+from rag.search.query import MAX_CHARS, understand
 
 _T = TypeVar("_T")
 _NAMED_DEPTH = 100
@@ -93,17 +93,17 @@ class Answerer:
         """
         began = time.perf_counter()
         generator = Tried(generator) if generator else None
-        understand(text, self._episodes)  # what cannot be asked is refused as a whole
+        whole = understand(text, self._episodes, filters)  # what cannot be asked is refused as a whole
         texts = parts(text)
         readings = [
             further(part, texts[:n], history, self._episodes, self._statistics, generator, stop)
             for n, part in enumerate(texts)
         ]
-        alone = _in_a_line(read or part for part, read in zip(texts, readings, strict=True)) if any(readings) else None
+        alone = _in_a_line(texts, readings)
         looked = [self._look(read or part, k, filters) for part, read in zip(texts, readings, strict=True)]
         hits = _together([part.found for part in looked], k)
         retrieved = time.perf_counter()
-        question = looked[0].question if len(looked) == 1 else understand(alone or text, self._episodes, filters)
+        question = looked[0].question if len(looked) == 1 else replace(whole, text=alone or whole.text)
         asked = replace(question, text=" ".join(text.split()))
         yield Found(asked, hits, self._library.info, alone)
         judged = [self._judge(part) for part in looked]
@@ -237,8 +237,11 @@ class _Judged:
     confidence: float | None
 
 
-def _in_a_line(questions: Iterable[str]) -> str:
-    return " ".join(question if question.endswith(("?", ".", "!", ")")) else f"{question}?" for question in questions)
+def _in_a_line(texts: Sequence[str], readings: Sequence[str | None]) -> str | None:
+    """How questions were read; None where that is as they were typed, or longer than a question may be."""
+    read = [reading or text for text, reading in zip(texts, readings, strict=True)]
+    line = " ".join(one if one.endswith(("?", ".", "!", ")")) or len(read) == 1 else f"{one}?" for one in read)
+    return line if any(readings) and len(line) <= MAX_CHARS else None
 
 
 def _together(found: Sequence[Ranking], k: int) -> Ranking:

@@ -93,7 +93,7 @@ def _sentences(text: str) -> list[str]:
         else:
             out.append(bare if out else said)
             asked = False
-        asked = asked or asks or said.endswith("?")
+        asked = asked or asks or (said.endswith("?") and any(c.isalnum() for c in said))
     return out
 
 
